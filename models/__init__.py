@@ -1,0 +1,1 @@
+"""What predicts and learns: feature encoding, kernels, LogisticRegression."""

@@ -1,0 +1,251 @@
+"""Logistic regression on hashed features, learned one event at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from numpy.typing import NDArray
+from river import base
+from river.utils import dataframe
+
+from models import kernels
+from models.features import Columns, columns_of_dict, columns_of_frame
+from models.plan import Plan, make_plan
+from models.state import DROPPED, new_state, sha256
+
+MAX_NUMBERS = 1 << 16  # number columns with statistics of their own
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was said of an event, and on what grounds: ``learn`` needs exactly this."""
+
+    logit: float
+    slots: NDArray[np.uint32]
+    values: NDArray[np.float32]
+
+    @property
+    def probability(self) -> float:
+        return float(kernels.sigmoid(self.logit))
+
+
+class LogisticRegression(base.MiniBatchClassifier):
+    """Logistic regression with FTRL-Proximal that takes raw events and late labels.
+
+    Text and booleans are hashed as categories, numbers are standardised by the statistics of earlier
+    events, and a missing value is a feature of its own. With labels that come late, ``ask`` when the event
+    happens and ``learn`` what was asked when its label comes; ``learn_one`` does both at once.
+
+    Parameters
+    ----------
+    alpha
+        Learning rate of each coordinate before its gradients have shrunk it.
+    beta
+        Steps that keep the first learning rate.
+    l1
+        Weights whose evidence stays below it are exactly zero.
+    l2
+        Pull of every weight towards zero. Neither penalty touches the bias.
+    bits
+        There are 2^bits weights; two features that share one by chance are learned as one.
+    crosses
+        Pairs of categories whose combinations are features too.
+
+    Examples
+    --------
+    >>> from river import datasets, evaluate, metrics
+    >>> model = LogisticRegression()
+    >>> evaluate.progressive_val_score(datasets.Phishing(), model, metrics.LogLoss())
+    LogLoss: 0.276022
+
+    Labels that come 100 events late are learned as they were asked:
+
+    >>> from river import stream
+    >>> model, metric, asked = LogisticRegression(), metrics.LogLoss(), {}
+    >>> for i, x, y in stream.simulate_qa(datasets.Phishing(), moment=None, delay=100):
+    ...     if y is None:
+    ...         asked[i] = model.ask(x)
+    ...     else:
+    ...         prediction = asked.pop(i)
+    ...         metric.update(y, prediction.probability)
+    ...         model.learn(prediction, y)
+    >>> metric
+    LogLoss: 0.345063
+
+    References
+    ----------
+    McMahan et al., "Ad click prediction: a view from the trenches", KDD 2013, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 0.2,
+        beta: float = 1.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        bits: int = 18,
+        crosses: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        if not alpha > 0:
+            raise ValueError(f"alpha must be positive, not {alpha}")
+        if not beta >= 0 or not l1 >= 0 or not l2 >= 0:
+            raise ValueError(f"beta, l1 and l2 must not be negative: {beta}, {l1}, {l2}")
+        if not 1 <= bits <= 30:
+            raise ValueError(f"bits must be between 1 and 30, not {bits}")
+        self.alpha = alpha
+        self.beta = beta
+        self.l1 = l1
+        self.l2 = l2
+        self.bits = bits
+        self.crosses = crosses
+        self._state = new_state(bits=bits, numbers=0)
+        self._columns: dict[str, int] = {}
+
+    @classmethod
+    def _unit_test_params(cls):  # noqa: ANN206 - river's own signature
+        yield {"bits": 12}
+
+    def ask(self, x: Mapping[Any, Any]) -> Prediction:
+        """Score the event as it is now and let it move the statistics of its numbers."""
+        columns = columns_of_dict(x, self._columns)
+        self._admit(columns.number_names)
+        plan = self._plan(columns)
+        slots, values = np.empty(plan.width, np.uint32), np.empty(plan.width, np.float32)
+        size, logit = kernels.ask(
+            plan.entries,
+            columns.categories[0],
+            columns.numbers[0],
+            self._state,
+            self._bias,
+            self._settings,
+            slots,
+            values,
+            0,
+        )
+        return Prediction(logit, slots[:size], values[:size])
+
+    def learn(self, prediction: Prediction, y: base.typing.ClfTarget, w: float = 1.0) -> None:
+        """Learn the outcome of an event that was asked, with the features of that moment.
+
+        Raises
+        ------
+        ValueError
+            A label that is not 0 or 1, or a weight that is negative or not finite. Nothing is learned.
+        """
+        label, importance = _as_label(y), _as_importance(w)
+        size = len(prediction.slots)
+        kernels.learn(
+            self._state, self._bias, self._settings, prediction.slots, prediction.values, 0, size, label, importance
+        )
+
+    def drop(self, prediction: Prediction) -> None:
+        """No label will come for this prediction."""
+        self._state.counters[DROPPED] += 1
+
+    def learn_one(self, x: Mapping[Any, Any], y: base.typing.ClfTarget, w: float = 1.0) -> None:
+        """Ask and learn at once: the label is there with the event."""
+        _as_label(y), _as_importance(w)  # a bad label must not move the statistics either
+        self.learn(self.ask(x), y, w)
+
+    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:
+        p = float(kernels.sigmoid(self._score(columns_of_dict(x, self._columns))[0]))
+        return {False: 1.0 - p, True: p}
+
+    def learn_many(self, X: Any, y: Any, w: Any = None) -> None:  # noqa: N803 - river's name
+        """Learn the rows of a pandas, polars or pyarrow frame in order, each as ``learn_one`` would."""
+        columns = columns_of_frame(nw.from_native(X, eager_only=True))
+        labels = np.array([_as_label(label) for label in y])
+        importance = np.ones(len(labels)) if w is None else np.array([_as_importance(weight) for weight in w])
+        if not len(labels) == len(columns.numbers) == len(importance):
+            raise ValueError(f"{len(columns.numbers)} rows, {len(labels)} labels, {len(importance)} weights")
+        self._admit(columns.number_names)
+        plan = self._plan(columns)
+        kernels.ask_and_learn_many(
+            plan.entries,
+            columns.categories,
+            columns.numbers,
+            labels,
+            importance,
+            self._state,
+            self._bias,
+            self._settings,
+            np.empty(plan.width, np.uint32),
+            np.empty(plan.width, np.float32),
+        )
+
+    def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
+        """Probabilities of False and True, one row per row of the frame, with its index."""
+        frame = nw.from_native(X, eager_only=True)
+        logits = self._score(columns_of_frame(frame))
+        p = np.array([kernels.sigmoid(logit) for logit in logits], dtype=np.float64)
+        return dataframe.to_native_frame({False: 1.0 - p, True: p}, like=frame)
+
+    def predict_many(self, X: Any) -> Any:  # noqa: N803 - river's name
+        """True where True is the likelier outcome, one value per row of the frame, with its index."""
+        frame = nw.from_native(X, eager_only=True)
+        return dataframe.to_native_series(self._score(columns_of_frame(frame)) > 0, name=None, like=frame)
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all that was learned."""
+        return sha256(self._state)
+
+    @property
+    def _bias(self) -> int:
+        return 1 << self.bits
+
+    @property
+    def _settings(self) -> kernels.Settings:
+        return kernels.Settings(float(self.alpha), float(self.beta), float(self.l1), float(self.l2))
+
+    def _admit(self, names: Sequence[str]) -> None:
+        """Give new numbers statistics of their own, in the order of their names."""
+        new = sorted(name for name in names if name not in self._columns)[: MAX_NUMBERS - len(self._columns)]
+        if new:
+            self._columns.update({name: len(self._columns) + i for i, name in enumerate(new)})
+            grown = np.vstack([self._state.statistics, np.zeros((len(new), 4))])
+            self._state = self._state._replace(statistics=grown)
+
+    def _plan(self, columns: Columns) -> Plan:
+        return make_plan(
+            categories=columns.category_names,
+            numbers=columns.number_names,
+            crosses=self.crosses or (),
+            # a name without statistics of its own is encoded by its sign
+            statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
+        )
+
+    def _score(self, columns: Columns) -> NDArray[np.float64]:
+        plan = self._plan(columns)
+        logits = np.empty(len(columns.numbers))
+        kernels.score_many(
+            plan.entries,
+            columns.categories,
+            columns.numbers,
+            self._state,
+            self._bias,
+            self._settings,
+            np.empty(plan.width, np.uint32),
+            np.empty(plan.width, np.float32),
+            logits,
+        )
+        return logits
+
+
+def _as_label(y: Any) -> float:
+    if y == 1:
+        return 1.0
+    if y == 0:
+        return 0.0
+    raise ValueError(f"a label is True or False, 1 or 0, not {y!r}")
+
+
+def _as_importance(w: Any) -> float:
+    if 0.0 <= w < float("inf"):
+        return float(w)
+    raise ValueError(f"a weight is a finite number of at least 0, not {w!r}")

@@ -1,0 +1,60 @@
+"""The order in which an event's features are encoded: by name, whatever order they came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.hashing import NULL, hash_feature, hash_text
+
+CATEGORY, NUMBER, CROSS = 0, 1, 2
+PLAN_COLUMNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the encoder walks, one row of ``entries`` per feature, sorted by name.
+
+    A row is (kind, column, second column or statistics column, hash of the name, hash of its null):
+    a category reads ``categories[column]``, a number ``numbers[column]`` with its statistics, and a cross
+    mixes two category columns.
+    """
+
+    entries: NDArray[np.uint64]  # (features, 5)
+
+    @property
+    def width(self) -> int:
+        """The most entries that one event can have, the bias included."""
+        return len(self.entries) + 1
+
+
+def cross_name(pair: Sequence[str]) -> str:
+    return "*".join(pair)
+
+
+def make_plan(
+    *,
+    categories: Sequence[str],
+    numbers: Sequence[str],
+    crosses: Sequence[Sequence[str]],
+    statistics: Mapping[str, int],
+) -> Plan:
+    """Lay out features of which ``categories`` and ``numbers`` name the columns, in their order.
+
+    ``statistics`` gives the row of each number's running statistics. A cross of which a column is missing
+    is left out.
+    """
+    place = {name: column for column, name in enumerate(categories)}
+    rows: list[tuple[str, tuple[int, int, int, int, int]]] = []
+    for name, column in place.items():
+        rows.append((name, (CATEGORY, column, 0, 0, 0)))
+    for column, name in enumerate(numbers):
+        rows.append((name, (NUMBER, column, statistics[name], hash_text(name), hash_feature(name, NULL))))
+    for first, second in crosses:
+        if first in place and second in place:
+            rows.append((cross_name((first, second)), (CROSS, place[first], place[second], 0, 0)))
+    rows.sort()
+    return Plan(np.array([row for _, row in rows], dtype=np.uint64).reshape(len(rows), PLAN_COLUMNS))

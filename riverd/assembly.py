@@ -1,0 +1,145 @@
+"""From the config to the parts of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.hashing import CategoryHashes, hash_feature
+from models.kernels import Settings
+from models.stream_model import StreamModel
+from monitors.panes import Panes
+from monitors.rules import Rule, Rules
+from riverd.config import Alert, Config
+from riverd.durations import UNITS_US, format_duration
+from stream.decoding import EventDecoder, LabelDecoder
+from stream.join_kernels import Policy
+from stream.joiner import Joiner
+from stream.merge import Merger
+from stream.rows import RowTable
+from stream.schema import EventSchema, LabelSchema, TimePart
+from stream.source import Batch, Partition
+
+# 1970-01-01 was a Thursday
+WEEKDAYS = ("thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday")
+TIME_PARTS = {"hour": (UNITS_US["h"], tuple(range(24))), "weekday": (UNITS_US["d"], WEEKDAYS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that a record passes through, from decoding to judgement."""
+
+    event_decoder: EventDecoder
+    label_decoder: LabelDecoder | None
+    merger: Merger
+    table: RowTable
+    joiner: Joiner
+    model: StreamModel
+    panes: Panes
+    rules: Rules
+
+
+def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
+    """Build the parts that the config asks for; ``now_us`` is the wall clock."""
+    event_decoder = EventDecoder(_event_schema(config), now_us=now_us)
+    label_schema = _label_schema(config)
+    label_decoder = LabelDecoder(label_schema, now_us=now_us) if label_schema else None
+    model = _model(config)
+    table = RowTable()
+    policy = _policy(config)
+    windows_us = config.monitors.windows
+    quiet_us = policy.window_us + policy.early_us + policy.remember_us + max(windows_us) + 2 * policy.tick_us
+    return Parts(
+        event_decoder=event_decoder,
+        label_decoder=label_decoder,
+        merger=_merger(event_decoder),
+        table=table,
+        joiner=Joiner(policy, table, width=model.width, quiet_us=quiet_us),
+        model=model,
+        panes=Panes(pane_us=policy.tick_us, windows_us=windows_us, join_window_us=policy.window_us),
+        rules=Rules(_rule(alert) for alert in config.alerts),
+    )
+
+
+def _event_schema(config: Config) -> EventSchema:
+    events, features = config.events, config.features
+    return EventSchema(
+        topic=events.topic,
+        time=events.time,
+        # a labelled event needs no id: nothing has to find it again
+        id=events.id if config.labels is not None else None,
+        label=events.label,
+        categories={name: CategoryHashes(name) for name in features.categories},
+        numbers=tuple(features.numbers),
+        time_parts=tuple(_time_part(name) for name in features.time_parts),
+    )
+
+
+def _time_part(name: str) -> TimePart:
+    unit_us, values = TIME_PARTS[name]
+    hashes: NDArray[np.uint64] = np.array([hash_feature(name, value) for value in values], dtype=np.uint64)
+    return unit_us, hashes
+
+
+def _label_schema(config: Config) -> LabelSchema | None:
+    labels = config.labels
+    if labels is None:
+        return None
+    return LabelSchema(topic=labels.topic, id=labels.id, time=labels.time, value=labels.value)
+
+
+def _merger(event_decoder: EventDecoder) -> Merger:
+    # labels have the same columns whatever their fields are called
+    label_decoder = LabelDecoder(LabelSchema(topic="", id="id", time="time"), now_us=lambda: 0)
+    nothing = Batch(Partition("", ""), np.zeros(0, np.int64), 0, [])
+    return Merger(
+        events_empty=event_decoder.decode(nothing, 0).columns,  # pyrefly: ignore
+        labels_empty=label_decoder.decode(nothing, 0).columns,  # pyrefly: ignore
+    )
+
+
+def _policy(config: Config) -> Policy:
+    labels, tick_us = config.labels, config.monitors.tick_us
+    if labels is None:
+        return Policy(0, 0, 0, tick_us, at_maturity=False, missing_is_negative=False, labelled=True)
+    return Policy(
+        window_us=labels.window,
+        early_us=labels.early_window,
+        remember_us=labels.window if labels.remember is None else labels.remember,
+        tick_us=tick_us,
+        at_maturity=labels.at_maturity,
+        missing_is_negative=labels.missing == "negative",
+        labelled=False,
+    )
+
+
+def _model(config: Config) -> StreamModel:
+    model, features = config.model, config.features
+    return StreamModel(
+        Settings(model.alpha, model.beta, model.l1, model.l2),
+        bits=model.bits,
+        categories=[*features.categories, *features.time_parts],
+        numbers=features.numbers,
+        crosses=features.crosses,
+    )
+
+
+def _rule(alert: Alert) -> Rule:
+    return Rule(
+        name=alert.name,
+        metric=alert.metric,
+        window_us=alert.window,
+        window=format_duration(alert.window),
+        above=alert.above,
+        below=alert.below,
+        for_us=alert.for_,
+        recover=alert.recover,
+        on=alert.on,
+        min_coverage=alert.min_coverage,
+        min_events=alert.min_labelled,
+        severity=alert.severity,
+        actions=tuple(alert.action),
+    )

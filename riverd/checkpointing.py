@@ -1,0 +1,236 @@
+"""The engine's state as a checkpoint, and back.
+
+Small state is written whole. The rest is blocks, of which a checkpoint holds only those that changed:
+``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights`` and ``panes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riverd.config import Config
+from riverd.engine import Engine, Unsaved, watermark_of
+from riverd.errors import StateMismatchError
+from storage.arrays import decode, encode
+from storage.blocks import Block
+from storage.checkpoint import Checkpoint
+from storage.load import Loaded
+from storage.snapshots import NewSnapshot
+from stream.rows import SEGMENT
+from stream.source import Mark, Partition
+
+Arrays = Mapping[str, NDArray[Any]]
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Copies of all that a checkpoint will hold, taken between two steps; nothing of it changes any more."""
+
+    header: dict[str, Any]
+    small: Arrays
+    blocks: dict[tuple[str, int], Arrays | None]  # None: no longer needed
+    unsaved: Unsaved
+    snapshot: Arrays | None
+    status: dict[int, NDArray[np.uint8]]  # by segment, as captured
+    runs: list[tuple[int, int]]
+    weight_blocks: list[int]
+    pane_places: list[int]
+
+    def encode(self, reason: str) -> Checkpoint:
+        """The bytes to be stored."""
+        snapshot = None
+        if self.snapshot is not None:
+            lineage = {"positions": self.header["lanes"], "settings": self.header["settings"], "riverd": VERSION}
+            data = encode({"learned_from": self.header["settings"]}, self.snapshot, compress=True)
+            snapshot = NewSnapshot(self.header["watermark"] or 0, reason, lineage, data)
+        return Checkpoint(
+            state=encode(self.header, self.small, compress=True),
+            blocks=[
+                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind == "panes"))
+                for (kind, number), arrays in self.blocks.items()
+            ],
+            alerts=self.unsaved.alerts,
+            dead_letters=self.unsaved.dead_letters,
+            snapshot=snapshot,
+        )
+
+
+class Checkpointer:
+    """Knows what of an engine the store already has.
+
+    ``capture`` between two steps, ``encode`` and commit wherever it suits, then ``saved`` or ``failed``;
+    one at a time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._runs: list[tuple[int, int]] = []  # stored rows: from, to without
+        self._status: dict[int, NDArray[np.uint8]] = {}  # as stored, by segment
+        self._unsaved_panes: set[int] = set()  # changed before a checkpoint that failed
+
+    @property
+    def new_rows(self) -> int:
+        """Rows that no checkpoint holds yet."""
+        return self._engine.parts.table.next - self._next_to_store()
+
+    def _next_to_store(self) -> int:
+        return max(self._runs[-1][1] if self._runs else 0, self._engine.parts.joiner.first_row)
+
+    def capture(self, *, with_snapshot: bool) -> Capture:
+        """Copy what changed. The engine must stand between two steps."""
+        engine, parts = self._engine, self._engine.parts
+        blocks: dict[tuple[str, int], Arrays | None] = {}
+        runs = self._capture_rows(blocks)
+        status = self._capture_status(blocks)
+        weight_blocks = parts.model.take_dirty()
+        for number in weight_blocks:
+            blocks["weights", number] = {"weights": parts.model.block(number)}
+        pane_places = sorted({*parts.panes.dirty(), *self._unsaved_panes})
+        for place in pane_places:
+            blocks["panes", place] = parts.panes.block(place)
+        parts.panes.clean()
+        self._unsaved_panes = set()
+        header = {
+            "settings": engine.config.learned_from,
+            "watermark": watermark_of(parts),
+            "merged_to": parts.merger.watermark,
+            "lanes": [
+                [
+                    *lane.partition,
+                    lane.released_position,
+                    engine.source.fingerprint(lane.partition),
+                    lane.released_order,
+                ]
+                for lane in parts.merger.lanes.values()
+            ],
+            "runs": [list(run) for run in runs],
+        }
+        small = (
+            _prefixed("joiner", parts.joiner.state())
+            | _prefixed("panes", parts.panes.header())
+            | _prefixed("rules", parts.rules.state())
+            | _prefixed("model", parts.model.small_state())
+        )
+        unsaved, engine.unsaved = engine.unsaved, Unsaved()
+        snapshot = parts.model.whole_state() if with_snapshot else None
+        return Capture(header, small, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places)
+
+    def saved(self, capture: Capture) -> None:
+        """The store has it."""
+        self._runs = capture.runs
+        self._status = capture.status
+
+    def failed(self, capture: Capture) -> None:
+        """The store does not have it; the next capture holds all of it again."""
+        engine = self._engine
+        engine.parts.model.mark_dirty(capture.weight_blocks)
+        self._unsaved_panes.update(capture.pane_places)
+        engine.unsaved.alerts[:0] = capture.unsaved.alerts
+        engine.unsaved.dead_letters[:0] = capture.unsaved.dead_letters
+
+    def _capture_rows(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[tuple[int, int]]:
+        table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
+        start = self._next_to_store()
+        runs = []
+        for run in self._runs:
+            if run[1] > first_row:
+                runs.append(run)
+            else:
+                blocks["rows", run[0]] = None
+        if table.next > start:
+            blocks["rows", start] = table.run(start, table.next)
+            runs.append((start, table.next))
+        return runs
+
+    def _capture_status(self, blocks: dict[tuple[str, int], Arrays | None]) -> dict[int, NDArray[np.uint8]]:
+        table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
+        segments: dict[int, NDArray[np.uint8]] = {}
+        for segment in range(first_row // SEGMENT, -(-table.next // SEGMENT)):
+            first, last = max(first_row, segment * SEGMENT), min(table.next, (segment + 1) * SEGMENT)
+            if first >= last:
+                continue
+            now, stored = table.status(first, last), self._status.get(segment)
+            if stored is not None and len(stored) == len(now) and np.array_equal(stored, now):
+                segments[segment] = stored
+            else:
+                segments[segment] = now.copy()
+                blocks["status", segment] = {"status": segments[segment]}
+        for segment in self._status.keys() - segments.keys():
+            blocks["status", segment] = None
+        return segments
+
+    def restore(self, loaded: Loaded) -> None:
+        """Fill a new engine with a stored state, and tell it where to go on.
+
+        Raises
+        ------
+        StateMismatchError
+            The state was learned under other settings.
+        """
+        header, small = decode(loaded.state)
+        engine, parts = self._engine, self._engine.parts
+        _refuse_other_settings(engine.config, header["settings"])
+        blocks: dict[str, dict[int, Arrays]] = {"rows": {}, "status": {}, "weights": {}, "panes": {}}
+        for (kind, number), data in loaded.blocks.items():
+            blocks[kind][number] = decode(data)[1]
+        parts.joiner.cursor[:] = small["joiner/cursor"]
+        self._runs = [(first, last) for first, last in header["runs"]]
+        self._status = {segment: arrays["status"] for segment, arrays in sorted(blocks["status"].items())}
+        empty: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        status = np.concatenate([empty, *self._status.values()])
+        runs = [(first, blocks["rows"][first]) for first, _ in self._runs]
+        parts.table.restore(parts.joiner.first_row, runs, status)
+        parts.joiner.restore(_under("joiner", small))
+        parts.model.restore(
+            _under("model", small), {number: arrays["weights"] for number, arrays in blocks["weights"].items()}
+        )
+        panes: dict[str, NDArray[Any]] = dict(_under("panes", small))
+        for arrays in blocks["panes"].values():
+            panes |= arrays
+        parts.panes.restore(panes)
+        parts.rules.restore(_under("rules", small))
+        parts.merger.watermark = header["merged_to"]
+        marks, orders = {}, {}
+        for topic, name, position, fingerprint, order in header["lanes"]:
+            partition = Partition(topic, name)
+            marks[partition] = Mark(position, fingerprint)
+            orders[partition] = order
+        engine.start(marks, orders)
+
+
+def _prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
+
+
+def _refuse_other_settings(config: Config, stored: dict[str, Any]) -> None:
+    now = config.learned_from
+    differing = [
+        f"  [{section}] {key}: {_before(stored, section, key)} then, {_before(now, section, key)} now"
+        for section in now.keys() | stored.keys()
+        for key in sorted(_keys(now, section) | _keys(stored, section))
+        if _before(stored, section, key) != _before(now, section, key)
+    ]
+    if differing:
+        raise StateMismatchError(
+            f"model {config.model.name!r} was learned under other settings:\n"
+            + "\n".join(sorted(differing))
+            + "\n  Put them back to go on, or give the model another [model] name to learn the stream anew."
+        )
+
+
+def _keys(settings: dict[str, Any], section: str) -> set[str]:
+    return set(settings.get(section) or {})
+
+
+def _before(settings: dict[str, Any], section: str, key: str) -> Any:
+    return (settings.get(section) or {}).get(key)

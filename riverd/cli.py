@@ -1,0 +1,183 @@
+"""The command line. Heavy modules are imported by the command that needs them, so that help is instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from riverd.service import Run
+
+EPILOG = """examples:
+  riverd demo                                   a year of real flights, start to finish
+  riverd run -c riverd.toml                     run until stopped (Ctrl-C, SIGTERM)
+  riverd run -c riverd.toml --until-idle --json work off what is there, print the result
+  riverd replay -c riverd.toml --from 2013-06-01 --to 2013-07-01
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="riverd",
+        description="Keeps a logistic model learning from a stream with late labels, and knows how good it is now.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"riverd {_version()}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="replay the flights of 2013 through the daemon's own path")
+    demo.add_argument("--folder", type=Path, default=Path("riverd-demo"), help="where its files go (%(default)s)")
+    _json(demo)
+
+    run = commands.add_parser("run", help="go on from the last checkpoint, and keep running")
+    _config(run)
+    run.add_argument("--until-idle", action="store_true", help="end when all that is there now has been worked off")
+    _json(run)
+
+    replay = commands.add_parser("replay", help="run a stretch of history with a new model; nothing is stored")
+    _config(replay)
+    replay.add_argument(
+        "--from", dest="begin", metavar="TIME", help="first event time, RFC 3339 (default: the beginning)"
+    )
+    replay.add_argument("--to", dest="end", metavar="TIME", help="event time before which to end (default: the end)")
+    _json(replay)
+    return top
+
+
+def _version() -> str:
+    from riverd import __version__
+
+    return __version__
+
+
+def _config(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "-c", "--config", type=Path, default=Path("riverd.toml"), metavar="FILE", help="the config (%(default)s)"
+    )
+    command.add_argument("-v", "--verbose", action="store_true", help="log the details of every minute")
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print one JSON object at the end, and nothing else")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0 is success, 1 a fault that is explained on standard error, 2 a wrong call."""
+    options = parser().parse_args(arguments)
+    _log_to_stderr(verbose=getattr(options, "verbose", False), quiet=options.command == "demo" or options.json)
+    try:
+        return _COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not _is_explained(error):
+            raise
+        print(f"riverd: {error}", file=sys.stderr)
+        return 1
+
+
+def _is_explained(error: Exception) -> bool:
+    from riverd.errors import RiverdError
+    from storage.errors import StorageError
+    from stream.source import SourceError
+
+    return isinstance(error, RiverdError | StorageError | SourceError)
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Standard error as it is when a line is written: a live screen replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def _log_to_stderr(*, verbose: bool, quiet: bool) -> None:
+    handler = _Stderr()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log = logging.getLogger("riverd")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.INFO)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from riverd.demo import demo
+
+    return demo(options.folder, as_json=options.json)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from riverd import service
+    from riverd.failpoints import VARIABLE, fail_points
+    from riverd.load_config import load_config
+
+    config = load_config(options.config)
+    reached = fail_points(os.environ.get(VARIABLE))
+    with _screen(options) as show:
+        ended = service.run(config, options.config, until_idle=options.until_idle, show=show, reached=reached)
+    _report(options, ended)
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from riverd import service
+    from riverd.load_config import load_config
+
+    config = load_config(options.config)
+    begin, end = _moment("--from", options.begin), _moment("--to", options.end)
+    with _screen(options) as show:
+        ended = service.replay(config, options.config, from_us=begin, to_us=end, show=show)
+    _report(options, ended)
+    return 0
+
+
+def _screen(options: argparse.Namespace) -> Any:
+    """Draws on a terminal; elsewhere the log says enough."""
+    from contextlib import nullcontext
+
+    if options.json or not sys.stdout.isatty():
+        return nullcontext(lambda _: None)
+    from riverd.terminal import screen
+
+    return screen()
+
+
+def _report(options: argparse.Namespace, ended: Run) -> None:
+    if options.json or not sys.stdout.isatty():
+        print(json.dumps(ended.result, indent=None if options.json else 2))
+        return
+    from rich.console import Console
+
+    from riverd.terminal import summary
+
+    console = Console()
+    console.print(summary(ended.status, width=console.width))
+
+
+def _moment(option: str, text: str | None) -> int | None:
+    from datetime import datetime
+
+    from riverd.errors import RiverdError
+    from stream.timestamps import to_microseconds
+
+    if text is None:
+        return None
+    try:
+        return int(to_microseconds([datetime.fromisoformat(text)], 1)[0])
+    except ValueError:
+        raise RiverdError(
+            f"{option} {text!r} is not a time.\n  Write 2013-06-01 or 2013-06-01T12:00:00Z; without a zone it is UTC."
+        ) from None
+
+
+_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+"""riverd.toml: what is read, learned, judged and kept. Every key, its meaning and its default stand here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from monitors.quality import METRICS
+from riverd.durations import UNITS_US, format_duration, parse_duration
+
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="always", return_type=str)
+]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+
+TICKS_PER_WINDOW = 24
+SHORTEST_TICK_US = UNITS_US["m"]
+TIME_PARTS = ("hour", "weekday")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
+
+
+class Model(Section):
+    """The learner."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # keys all that is stored
+    kind: Literal["ftrl"] = "ftrl"
+    bits: Annotated[int, Field(ge=8, le=28)] = 18  # 2^bits weights
+    alpha: Annotated[float, Field(gt=0, le=100)] = 0.2  # learning rate before gradients shrink it
+    beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    l1: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+
+
+class Source(Section):
+    """Where messages come from."""
+
+    kind: Literal["files"] = "files"
+    path: str = "data"  # a topic is the folder path/<topic>/*.jsonl; relative to this file
+    poll_records: Annotated[int, Field(ge=1, le=1 << 20)] = 8192  # of each partition
+    max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1 << 20
+    idle_after: Duration = 10 * UNITS_US["s"]  # a partition silent this long no longer holds others back
+    max_skew: Duration = UNITS_US["h"]  # nor does one that lies behind the others this far
+
+
+class Events(Section):
+    """What is scored."""
+
+    topic: Name
+    time: Name  # RFC 3339, or epoch seconds or milliseconds
+    id: Name | None = None  # needed where labels come on a topic of their own
+    label: Name | None = None  # labelled events; no [labels] then
+
+
+class Labels(Section):
+    """The outcomes, on a topic of their own."""
+
+    topic: Name
+    id: Name
+    time: Name
+    value: Name | None = None  # true/false or 1/0; without it a label means positive
+    window: Duration = UNITS_US["d"]  # how long after its event a label may come
+    early_window: Duration = UNITS_US["m"]  # and how long before
+    remember: Duration | None = None  # ids stay known this long after the window; default: the window
+    missing: Literal["drop", "negative"] = "drop"  # no label within the window
+    learn: Literal["arrival", "maturity"] | None = None  # default: maturity with "negative", else arrival
+
+    @property
+    def at_maturity(self) -> bool:
+        return (self.learn or ("maturity" if self.missing == "negative" else "arrival")) == "maturity"
+
+
+class Features(Section):
+    """Which fields the model sees."""
+
+    categories: list[Name] = []
+    numbers: list[Name] = []
+    crosses: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []  # pairs of categories
+    time_parts: list[Literal["hour", "weekday"]] = []  # of the event time, in UTC
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [*self.categories, *self.numbers, *self.time_parts]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"names {twice[0]!r} twice.\n  A field is a category or a number, once.")
+        if not names:
+            raise ValueError("names no field.\n  List at least one field under categories or numbers.")
+        known = {*self.categories, *self.time_parts}
+        for name in (name for pair in self.crosses for name in pair):
+            if name not in known:
+                raise ValueError(f"crosses {name!r}, which is not among categories or time_parts.\n  Add it there.")
+        return self
+
+
+class Storage(Section):
+    """What survives."""
+
+    url: str = "sqlite:///riverd.db"
+    checkpoint: Duration = UNITS_US["m"]
+    snapshot: Duration = UNITS_US["h"]
+
+
+class Monitors(Section):
+    """How what was served is judged."""
+
+    windows: Annotated[list[Duration], Field(min_length=1, max_length=8)] = [UNITS_US["d"], 7 * UNITS_US["d"]]
+
+    @property
+    def tick_us(self) -> int:
+        return max(min(self.windows) // TICKS_PER_WINDOW, SHORTEST_TICK_US)
+
+
+class Alert(Section):
+    """One rule: it fires when the metric lies past its bound for a while."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    metric: Literal[METRICS]  # pyrefly: ignore
+    window: Duration
+    above: float | None = None
+    below: float | None = None
+    for_: Annotated[Duration, Field(alias="for")] = 0
+    recover: float | None = None  # default: the bound itself
+    on: Literal["final", "provisional"] = "final"
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    min_labelled: Annotated[int, Field(ge=1)] = 100  # below that there is no verdict
+    severity: Literal["info", "warning", "critical"] = "warning"
+    action: list[Literal["log"]] = ["log"]
+
+
+class Config(Section):
+    """A whole riverd.toml."""
+
+    model: Model
+    source: Source = Source()
+    events: Events
+    labels: Labels | None = None
+    features: Features
+    storage: Storage = Storage()
+    monitors: Monitors = Monitors()
+    alerts: list[Alert] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.labels is None and self.events.label is None:
+            raise ValueError(
+                "has neither [labels] nor [events] label, so nothing would ever be learned.\n"
+                '  Add a [labels] table, or label = "..." under [events] if each event carries its own.'
+            )
+        if self.labels is not None and self.events.label is not None:
+            raise ValueError(
+                "has both [labels] and [events] label.\n  Keep the one that is true: labels on a topic of their own, "
+                "or in the event."
+            )
+        if self.labels is not None and self.events.id is None:
+            raise ValueError(
+                '[events] id is missing: labels find their events by it.\n  Add id = "...", the field of the event\'s id.'
+            )
+        self._no_leaks()
+        self._windows_fit()
+        return self
+
+    def _no_leaks(self) -> None:
+        taken = {self.events.id: "the id", self.events.time: "the event time", self.events.label: "the label"}
+        for name in [*self.features.categories, *self.features.numbers]:
+            if name in taken:
+                raise ValueError(f"[features] {name!r} is {taken[name]} of the event.\n  Remove it from the features.")
+
+    def _windows_fit(self) -> None:
+        windows = self.monitors.windows
+        for window in windows:
+            if window % self.monitors.tick_us:
+                raise ValueError(
+                    f'[monitors] windows: "{format_duration(window)}" is not a multiple of the tick, '
+                    f"{format_duration(self.monitors.tick_us)} (1/{TICKS_PER_WINDOW} of the shortest window, at least 1m).\n"
+                    f"  Choose windows that are multiples of the shortest."
+                )
+        names = [alert.name for alert in self.alerts]
+        for alert in self.alerts:
+            place = f"[[alerts]] {alert.name!r}"
+            if names.count(alert.name) > 1:
+                raise ValueError(f"{place} stands there twice.\n  Give each rule a name of its own.")
+            if (alert.above is None) == (alert.below is None):
+                raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
+            if alert.window not in windows:
+                known = ", ".join(f'"{format_duration(window)}"' for window in windows)
+                raise ValueError(
+                    f'{place}: window = "{format_duration(alert.window)}" is not among [monitors] windows ({known}).\n'
+                    f"  Add it there, or use one of those."
+                )
+
+    @property
+    def learned_from(self) -> dict[str, Any]:
+        """The settings on which what has been learned depends: a state fits no others."""
+        dump = self.model_dump(
+            mode="json", include={"model", "events", "labels", "features", "monitors"}, by_alias=True
+        )
+        dump["model"].pop("name")
+        return dump
+
+
+def resolve_path(config_path: Path, path: str) -> Path:
+    """A path of the config, relative to the config's own folder."""
+    return (config_path.parent / path).resolve()

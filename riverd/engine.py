@@ -1,0 +1,202 @@
+"""One step of the daemon: poll, decode, merge, join, learn, judge, tick."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from monitors.quality import Quality, quality
+from riverd.assembly import Parts
+from riverd.config import Config
+from stream.decoding import Chunk
+from stream.join_kernels import REJECTED_CONFLICT
+from stream.joiner import Step
+from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
+from stream.records import MICROSECONDS, AlertChange, DeadLetter
+from stream.source import Batch, Mark, Partition, Source
+
+KEPT_ALERTS = 10_000  # changes of this run, for the screen
+KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
+CONFLICT = "another event with this id came before and says something else; that one stands"
+
+
+@dataclass(slots=True)
+class Unsaved:
+    """What has happened since the last checkpoint and goes into the next."""
+
+    alerts: list[AlertChange] = field(default_factory=list)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+
+class Engine:
+    """Carries every record from the source to its effect, in merged order.
+
+    What it learns and says depends on the records alone, not on how they were polled.
+
+    Parameters
+    ----------
+    config
+        What to read and how to judge.
+    parts
+        From ``assemble``, new or restored.
+    source
+        Where messages come from.
+    bounded
+        The source has fixed ends: nothing is timed, and every record is released.
+    reached
+        Told the name of each stage as it is completed.
+    monotonic_s
+        Seconds of a clock that never goes back; it decides when a silent partition no longer holds others back.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        source: Source,
+        *,
+        bounded: bool,
+        reached: Callable[[str], None] = lambda _: None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.config = config
+        self.parts = parts
+        self.source = source
+        self.unsaved = Unsaved()
+        self.recent_alerts: deque[AlertChange] = deque(maxlen=KEPT_ALERTS)
+        self._bounded = bounded
+        self._reached = reached
+        self._monotonic_s = monotonic_s
+        self._active_s: dict[Partition, float] = {}  # when each partition last had a message
+        self._all_idle_since: tuple[float, int] | None = None
+
+    def start(self, marks: dict[Partition, Mark], orders: dict[Partition, int]) -> None:
+        """Go on at these positions, after records of these times; others begin at their beginning."""
+        self.source.seek(marks)
+        for partition, mark in marks.items():
+            self._add(partition, mark.position, orders[partition])
+
+    def step(self) -> bool:
+        """Take what the source has; False when there was nothing to do."""
+        self._discover()
+        parts = self.parts
+        limit = self.config.source.poll_records
+        batches = self.source.poll(parts.merger.wanted(limit), limit)
+        self._reached("engine.polled")
+        chunks = [self._decode(batch) for batch in batches]
+        self._reached("engine.decoded")
+        self._watch_ends(batches)
+        ordered = parts.merger.push(chunks)
+        if not self._bounded:
+            ordered = self._pass_time(ordered)
+        self._reached("engine.merged")
+        for step in parts.joiner.advance(ordered):
+            self._reached("engine.joined")
+            parts.model.run(step.ops, parts.table.rows, parts.table.base, ordered.events)
+            self._reached("engine.learned")
+            parts.panes.observe(step.ops, parts.table.rows, parts.table.base)
+            self._reached("engine.judged")
+            self._bury(step, ordered)
+            if step.tick is not None:
+                self._tick(step.tick)
+                self._reached("engine.ticked")
+        self._reached("engine.stepped")
+        return bool(batches) or len(ordered.kind) > 0
+
+    @property
+    def finished(self) -> bool:
+        """Everything up to the fixed ends has had its effect."""
+        lanes = self.parts.merger.lanes
+        return self._bounded and all(
+            not len(lane) and (lane.closed or self.source.at_end(lane.partition)) for lane in lanes.values()
+        )
+
+    def qualities(self) -> dict[tuple[int, str], Quality]:
+        """The quality of each window, "final" and "provisional", as of the watermark."""
+        now_us = self.parts.joiner.watermark
+        if now_us == BEGINNING:
+            return {}
+        panes = self.parts.panes
+        return {
+            (window_us, end): quality(panes.window(end, window_us, now_us).tally)
+            for window_us in self.config.monitors.windows
+            for end in ("final", "provisional")
+        }
+
+    def _discover(self) -> None:
+        for partition in self.source.partitions():
+            if partition not in self.parts.merger.lanes:
+                self._add(partition, 0, BEGINNING)
+
+    def _add(self, partition: Partition, position: int, order: int) -> Lane:
+        kind = EVENT if partition.topic == self.config.events.topic else LABEL
+        self._active_s[partition] = self._monotonic_s()
+        return self.parts.merger.add(partition, kind=kind, position=position, order=order)
+
+    def _decode(self, batch: Batch) -> Chunk:
+        lane = self.parts.merger.lanes[batch.partition]
+        if lane.kind == EVENT:
+            return self.parts.event_decoder.decode(batch, lane.number)
+        assert self.parts.label_decoder is not None  # without one no other topic is read
+        return self.parts.label_decoder.decode(batch, lane.number)
+
+    def _watch_ends(self, batches: list[Batch]) -> None:
+        """Let a partition that has ended, or is idle or far behind, no longer hold the others back."""
+        lanes = self.parts.merger.lanes
+        if self._bounded:
+            for partition, lane in lanes.items():
+                lane.live = not self.source.at_end(partition)
+            return
+        now_s = self._monotonic_s()
+        self._active_s |= dict.fromkeys((batch.partition for batch in batches), now_s)
+        idle_s = self.config.source.idle_after / MICROSECONDS
+        newest = max((lane.last_order for lane in lanes.values()), default=BEGINNING)
+        for partition, lane in lanes.items():
+            idle = now_s - self._active_s[partition] >= idle_s
+            behind = lane.last_order < newest - self.config.source.max_skew
+            lane.live = not (self.source.at_end(partition) and (idle or behind))
+
+    def _pass_time(self, ordered: Ordered) -> Ordered:
+        """While all partitions are idle, event time goes on with the clock."""
+        lanes = self.parts.merger.lanes.values()
+        if ordered.watermark == BEGINNING or any(lane.live or len(lane) for lane in lanes):
+            self._all_idle_since = None
+            return ordered
+        now_s = self._monotonic_s()
+        if self._all_idle_since is None:
+            self._all_idle_since = now_s, ordered.watermark
+        since_s, from_us = self._all_idle_since
+        self.parts.merger.watermark = max(ordered.watermark, from_us + int((now_s - since_s) * MICROSECONDS))
+        return ordered._replace(watermark=self.parts.merger.watermark)
+
+    def _bury(self, step: Step, ordered: Ordered) -> None:
+        """Keep what was rejected as dead letters, with place and reason."""
+        for kind, record, why in step.rejected.tolist():
+            columns = ordered.events if kind == EVENT else ordered.labels
+            position = int(columns.position[record])
+            partition, payload, reason = self.parts.merger.message(int(columns.partition[record]), position)
+            if why == REJECTED_CONFLICT:
+                reason = CONFLICT
+            self.unsaved.dead_letters.append(
+                DeadLetter(partition.topic, partition.name, position, reason or "unknown", payload[:KEPT_PAYLOAD])
+            )
+
+    def _tick(self, tick_us: int) -> None:
+        panes, rules = self.parts.panes, self.parts.rules
+        panes.advance(tick_us)
+        asked = {(rule.window_us, rule.on) for rule in rules.rules}
+        judged = {
+            (window_us, on): quality(panes.window(on, window_us, tick_us).tally) for window_us, on in sorted(asked)
+        }
+        changes = rules.evaluate(tick_us, judged)
+        self.unsaved.alerts += changes
+        self.recent_alerts.extend(changes)
+
+
+def watermark_of(parts: Parts) -> int | None:
+    """Event time up to which everything has had its effect, or None before the first record."""
+    return None if parts.joiner.watermark == np.iinfo(np.int64).min else parts.joiner.watermark

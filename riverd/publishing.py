@@ -1,0 +1,157 @@
+"""Makes the status document of a running engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from monitors.quality import Quality, quality
+from riverd.durations import format_duration
+from riverd.engine import Engine, watermark_of
+from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
+from riverd.writer import Written
+from storage.alerts import Alert
+from stream.records import AlertChange
+from stream.timestamps import to_text
+
+log = logging.getLogger("riverd")
+
+RATE_S = 3.0  # events per second are those of the last few seconds
+KEPT_EVENTS = 100
+KEPT_HISTORY = 400
+
+
+class Publisher:
+    """Watches an engine from the engine's own thread and tells how it stands.
+
+    Parameters
+    ----------
+    engine
+        Between two steps whenever a method is called.
+    before
+        Alerts of earlier runs.
+    written
+        Gives the newest checkpoint of this run, or None.
+    """
+
+    def __init__(self, engine: Engine, *, before: Sequence[Alert], written: Callable[[], Written | None]) -> None:
+        self._engine = engine
+        self._written = written
+        self._events = deque((_stored_event(alert) for alert in reversed(before)), maxlen=KEPT_EVENTS)
+        self._seen = 0  # changes of this run that have been taken note of
+        self._history: deque[tuple[int, float, float]] = deque(maxlen=KEPT_HISTORY)
+        self._began_s = time.monotonic()
+        self._began_events = engine.parts.joiner.fates()["events"]
+        self._rates: deque[tuple[float, int]] = deque([(self._began_s, self._began_events)])
+
+    def observe(self) -> None:
+        """Take note of what the last step did: alerts go to the log at once."""
+        changes = self._engine.recent_alerts
+        for change in list(changes)[self._seen :] if len(changes) > self._seen else ():
+            log.log(logging.WARNING if change.state == "firing" else logging.INFO, _line(change))
+            self._events.append(
+                AlertEvent(
+                    change.rule, change.state, change.at, change.started_at, change.metric, change.window,
+                    change.value, change.bound,
+                )
+            )  # fmt: skip
+        self._seen = len(changes)
+
+    def status(self, phase: str) -> Status:
+        """How the engine stands now."""
+        engine, parts = self._engine, self._engine.parts
+        now_s, counts = time.monotonic(), parts.joiner.fates()
+        windows = [
+            self._window(format_duration(window_us), end == "final", judged)
+            for (window_us, end), judged in engine.qualities().items()
+        ]
+        self._remember(windows)
+        written = self._written()
+        return Status(
+            model=engine.config.model.name,
+            phase=phase,
+            watermark=watermark_of(parts),
+            seconds=now_s - self._began_s,
+            events_per_second=self._rate(now_s, counts["events"], phase),
+            counts=counts,
+            windows=windows,
+            overall=self._window("all", True, quality(parts.panes.total)),
+            alerts=self._standings(),
+            events=list(self._events),
+            checkpoint=_checkpoint_status(written) if written else None,
+            history=list(self._history),
+            progress=engine.source.progress(),
+        )
+
+    def _rate(self, now_s: float, events: int, phase: str) -> float:
+        if phase == "done":  # the mean of the whole run
+            return (events - self._began_events) / max(now_s - self._began_s, 1e-9)
+        self._rates.append((now_s, events))
+        while len(self._rates) > 2 and self._rates[1][0] < now_s - RATE_S:
+            self._rates.popleft()
+        then_s, then = self._rates[0]
+        return (events - then) / max(now_s - then_s, 1e-9)
+
+    def _window(self, name: str, final: bool, judged: Quality) -> WindowStatus:
+        watermark = self._engine.parts.joiner.watermark
+        return WindowStatus(
+            window=name,
+            final=final,
+            until=watermark - self._engine.parts.panes.join_window_us if final else watermark,
+            events=judged.events,
+            labelled=judged.labelled,
+            logloss=judged.logloss,
+            normalized_entropy=judged.normalized_entropy,
+            roc_auc=judged.roc_auc,
+            positive_rate=judged.positive_rate,
+        )
+
+    def _remember(self, windows: Sequence[WindowStatus]) -> None:
+        first = next((window for window in windows if window.final), None)
+        if first is None or first.logloss is None or first.roc_auc is None:
+            return
+        if not self._history or self._history[-1][0] < first.until:
+            self._history.append((first.until, first.logloss, first.roc_auc))
+
+    def _standings(self) -> list[AlertStatus]:
+        rules = self._engine.parts.rules
+        return [
+            AlertStatus(
+                rule=rule.name,
+                state=standing.state,
+                since=standing.since,
+                metric=rule.metric,
+                window=rule.window,
+                value=standing.value,
+                bound=rule.bound,
+                above=rule.above is not None,
+            )
+            for rule in rules.rules
+            for standing in [rules.standings[rule.name]]
+        ]
+
+
+def _checkpoint_status(written: Written) -> CheckpointStatus:
+    return CheckpointStatus(
+        number=written.committed.number,
+        events=written.events,
+        bytes=written.committed.bytes,
+        milliseconds=written.write_s * 1e3,
+        pause_milliseconds=written.pause_s * 1e3,
+    )
+
+
+def _stored_event(alert: Alert) -> AlertEvent:
+    at = alert.started_at if alert.resolved_at is None else alert.resolved_at
+    return AlertEvent(
+        alert.rule, alert.state, at, alert.started_at, alert.metric, alert.window, alert.value, alert.bound
+    )
+
+
+def _line(change: AlertChange) -> str:
+    return (
+        f"alert {change.rule} {change.state} at {to_text(change.at)}: "
+        f"{change.metric} over {change.window} is {change.value:.4g}, bound {change.bound:g}"
+    )

@@ -1,0 +1,198 @@
+"""Runs the engine: from a config to the end of the input, or until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from riverd.assembly import assemble
+from riverd.checkpointing import Checkpointer
+from riverd.config import Config, resolve_path
+from riverd.engine import Engine
+from riverd.publishing import Publisher
+from riverd.result import result_of
+from riverd.status import Status
+from riverd.writer import Writer
+from storage.store import Store
+from stream.files import FileSource
+from stream.records import MICROSECONDS
+from stream.source import Source
+
+log = logging.getLogger("riverd")
+
+IDLE_S = 0.2  # between two looks at a source that has nothing new
+DRAW_S = 0.1
+
+Show = Callable[[Status], None]
+Reached = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a run ended."""
+
+    status: Status
+    result: dict[str, Any]
+
+
+class Stop:
+    """Set by SIGTERM or Ctrl-C: finish the step, checkpoint, leave. A second Ctrl-C interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def wall_clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def open_source(config: Config, config_path: Path, *, bounded: bool) -> Source:
+    """The source that the config names."""
+    topics = [config.events.topic] + ([config.labels.topic] if config.labels else [])
+    return FileSource(
+        resolve_path(config_path, config.source.path),
+        topics,
+        bounded=bounded,
+        max_message_bytes=config.source.max_message_bytes,
+    )
+
+
+def open_store(config: Config, config_path: Path, *, reached: Reached) -> Store:
+    """The store that the config names; a relative SQLite file lies beside the config."""
+    url = config.storage.url
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix:
+        url = prefix + str(resolve_path(config_path, url[len(prefix) :]))
+    return Store.open(url, config.model.name, reached=reached)
+
+
+def run(
+    config: Config,
+    config_path: Path,
+    *,
+    until_idle: bool,
+    show: Show = lambda _: None,
+    reached: Reached = lambda _: None,
+) -> Run:
+    """Go on from the last checkpoint; end with the input if ``until_idle``, else when told to stop.
+
+    On the way out: stop polling, finish the step, checkpoint, close the store, close the source.
+
+    Raises
+    ------
+    ConfigError, StateMismatchError, SourceError, StorageError
+        What can't be read or written, and what to do about it.
+    """
+    stop = Stop()
+    source = open_source(config, config_path, bounded=until_idle)
+    store = open_store(config, config_path, reached=reached)
+    try:
+        with stop.on_signals():
+            store.acquire(wait=not until_idle, sleep=_wait_unless(stop))
+            engine = _engine(config, source, bounded=until_idle, reached=reached)
+            checkpointer = Checkpointer(engine)
+            loaded = store.load()
+            if loaded is not None:
+                for reason in loaded.skipped:
+                    log.error("passed over a damaged checkpoint: %s", reason)
+                checkpointer.restore(loaded)
+                log.info("going on from checkpoint %d", loaded.number)
+            writer = Writer(
+                store,
+                checkpointer,
+                interval_s=config.storage.checkpoint / MICROSECONDS,
+                snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
+                reached=reached,
+            )
+            publisher = Publisher(engine, before=store.alerts(), written=lambda: writer.last)
+            try:
+                _loop(engine, writer, publisher, stop, show, until_idle=until_idle)
+                show(publisher.status("stopping"))
+                writer.finish(events=_events(engine))
+            finally:
+                writer.close()
+            status = publisher.status("done")
+            return Run(status, result_of(engine, status, stored=store.alerts()))
+    finally:
+        store.close()
+        source.close()
+
+
+def replay(
+    config: Config, config_path: Path, *, from_us: int | None, to_us: int | None, show: Show = lambda _: None
+) -> Run:
+    """Run over the messages of a stretch of event time with a new model; nothing is stored."""
+    stop = Stop()
+    source = open_source(config, config_path, bounded=True)
+    try:
+        with stop.on_signals():
+            engine = _engine(config, source, bounded=True, reached=lambda _: None)
+            engine.parts.merger.limit(from_us=from_us, to_us=to_us)
+            publisher = Publisher(engine, before=[], written=lambda: None)
+            _loop(engine, None, publisher, stop, show, until_idle=True)
+            status = publisher.status("done")
+            return Run(status, result_of(engine, status))
+    finally:
+        source.close()
+
+
+def _engine(config: Config, source: Source, *, bounded: bool, reached: Reached) -> Engine:
+    return Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=bounded, reached=reached)
+
+
+def _loop(
+    engine: Engine, writer: Writer | None, publisher: Publisher, stop: Stop, show: Show, *, until_idle: bool
+) -> None:
+    drawn_s = 0.0
+    show(publisher.status("compiling"))
+    while not stop.asked:
+        busy = engine.step()
+        publisher.observe()
+        if writer is not None:
+            writer.poll(dead_letters=len(engine.unsaved.dead_letters), events=_events(engine))
+        else:
+            engine.unsaved.alerts.clear()
+            engine.unsaved.dead_letters.clear()
+        now_s = time.monotonic()
+        if now_s - drawn_s >= DRAW_S:
+            drawn_s = now_s
+            show(publisher.status("reading" if busy else "waiting"))
+        if until_idle and engine.finished:
+            return
+        if not busy and not until_idle:
+            time.sleep(IDLE_S)
+
+
+def _events(engine: Engine) -> int:
+    return engine.parts.joiner.fates()["events"]
+
+
+def _wait_unless(stop: Stop) -> Callable[[float], None]:
+    def sleep(seconds: float) -> None:
+        log.info("another riverd runs this model; waiting to take over (Ctrl-C to give up)")
+        time.sleep(seconds)
+        if stop.asked:
+            raise KeyboardInterrupt
+
+    return sleep

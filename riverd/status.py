@@ -1,0 +1,82 @@
+"""What a running riverd says of itself: one document, drawn by the terminal and printed by ``--json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class WindowStatus:
+    """How good the served predictions were over one window of event time; None is undefined."""
+
+    window: str  # as configured: "1d"
+    final: bool  # every label of its panes has come or is too late
+    until: int  # microseconds: end of the window
+    events: int
+    labelled: int
+    logloss: float | None
+    normalized_entropy: float | None
+    roc_auc: float | None
+    positive_rate: float | None
+
+    @property
+    def coverage(self) -> float | None:
+        return self.labelled / self.events if self.events else None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStatus:
+    """One rule and where it stands."""
+
+    rule: str
+    state: str  # "quiet" | "pending" | "firing"
+    since: int | None  # microseconds of event time
+    metric: str
+    window: str
+    value: float | None
+    bound: float
+    above: bool  # breached above the bound, or below it
+
+
+@dataclass(frozen=True, slots=True)
+class AlertEvent:
+    """An alert that fired or was resolved, for the log on the screen."""
+
+    rule: str
+    state: str  # "firing" | "resolved"
+    at: int
+    started_at: int
+    metric: str
+    window: str
+    value: float
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointStatus:
+    number: int
+    events: int  # events whose effect it holds
+    bytes: int
+    milliseconds: float  # to write; the engine waited for pause_milliseconds of them
+    pause_milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of the engine between two steps."""
+
+    model: str
+    phase: str  # "compiling" | "reading" | "waiting" | "stopping" | "done"
+    watermark: int | None
+    seconds: float  # since the first poll
+    events_per_second: float  # lately
+    counts: dict[str, int]  # design: messages, events, labels, ..., orphan
+    windows: list[WindowStatus] = field(default_factory=list)
+    alerts: list[AlertStatus] = field(default_factory=list)
+    events: list[AlertEvent] = field(default_factory=list)  # the latest, oldest first
+    checkpoint: CheckpointStatus | None = None
+    history: list[tuple[int, float, float]] = field(
+        default_factory=list
+    )  # (time, logloss, roc_auc) of the first window
+    overall: WindowStatus | None = None  # every final pane since the beginning, for the summary
+    progress: float | None = None  # share of the input that has been read, where its end is known

@@ -1,0 +1,1 @@
+"""What remembers: tables, lease, checkpoints, snapshots, alerts, dead letters."""

@@ -1,0 +1,174 @@
+"""The engine's state and everything that came of it, written in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.alerts import prune_alerts, write_alerts
+from storage.blocks import (
+    Block,
+    delete_versions,
+    list_sha256,
+    live,
+    new_versions,
+    sha256_of,
+    stored_versions,
+    superseded,
+    write_blocks,
+)
+from storage.database import Database
+from storage.deadletters import prune_dead_letters, write_dead_letters
+from storage.errors import Fenced
+from storage.snapshots import NewSnapshot, prune_snapshots, write_snapshot
+from storage.tables import blocks, checkpoints, leases, snapshots
+from stream.records import AlertChange, DeadLetter
+
+FORMAT = 1
+KEEP = 2  # this checkpoint and the one to fall back to
+
+# Announced through ``reached`` just before the step, the last one just after the commit.
+FAIL_POINTS = (
+    "checkpoint.begin",
+    "checkpoint.lease",
+    "checkpoint.state",
+    "checkpoint.blocks",
+    "checkpoint.alerts",
+    "checkpoint.dead_letters",
+    "checkpoint.snapshot",
+    "checkpoint.prune",
+    "checkpoint.commit",
+    "checkpoint.committed",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the engine hands over at a checkpoint."""
+
+    state: bytes  # positions, watermark, counters: small, written whole each time
+    blocks: Sequence[Block] = field(default_factory=tuple)  # new, changed or removed since the last checkpoint
+    alerts: Sequence[AlertChange] = field(default_factory=tuple)
+    dead_letters: Sequence[DeadLetter] = field(default_factory=tuple)
+    snapshot: NewSnapshot | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What was written."""
+
+    number: int
+    bytes: int  # of state, blocks and snapshot
+    snapshot: int | None  # its number
+
+
+def commit(
+    database: Database,
+    model: str,
+    checkpoint: Checkpoint,
+    *,
+    epoch: int,
+    follows: int,
+    at: int,
+    reached: Callable[[str], None],
+) -> Committed:
+    """Write a checkpoint: all of it, or after any error or kill none of it.
+
+    1. begin, and check the lease: an epoch that is no longer the newest may not write;
+    2. the state, after removing what a fallback passed over;
+    3. new versions of blocks;
+    4. alerts;
+    5. dead letters;
+    6. the snapshot, if any;
+    7. prune what neither this checkpoint nor the previous one needs, and what is too old;
+    8. commit.
+
+    Parameters
+    ----------
+    follows
+        Number of the checkpoint that was loaded or committed before, 0 if none; this one is the next.
+    at
+        Wall clock in microseconds.
+    reached
+        Told each name of ``FAIL_POINTS`` in turn.
+
+    Raises
+    ------
+    Fenced
+        Another process has taken the model over.
+    StorageError
+        The database refused; its subclasses say why. The next commit may be tried as if nothing had happened.
+    """
+    number = follows + 1
+    if len({(block.kind, block.number) for block in checkpoint.blocks}) < len(checkpoint.blocks):
+        raise ValueError(f"{model}, checkpoint {number}: a block is given twice")
+    snapshot = None
+    reached("checkpoint.begin")
+    with database.writing() as connection:
+        reached("checkpoint.lease")  # 1
+        _check_epoch(connection, model, epoch)
+        reached("checkpoint.state")  # 2
+        _forget_after(connection, model, follows)
+        new = new_versions(checkpoint.blocks, checkpoint=number)
+        versions = stored_versions(connection, model) + new
+        connection.execute(
+            insert(checkpoints).values(
+                model=model,
+                number=number,
+                epoch=epoch,
+                created_at=at,
+                format=FORMAT,
+                sha256=sha256_of(checkpoint.state),
+                blocks_sha256=list_sha256(live(versions, checkpoint=number)),
+                state=checkpoint.state,
+            )
+        )
+        reached("checkpoint.blocks")  # 3
+        write_blocks(connection, model, checkpoint.blocks, new)
+        reached("checkpoint.alerts")  # 4
+        write_alerts(connection, model, checkpoint.alerts)
+        reached("checkpoint.dead_letters")  # 5
+        write_dead_letters(connection, model, checkpoint.dead_letters, at=at)
+        reached("checkpoint.snapshot")  # 6
+        if checkpoint.snapshot is not None:
+            snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
+        reached("checkpoint.prune")  # 7
+        oldest_kept = number - KEEP + 1
+        connection.execute(delete(checkpoints).where(checkpoints.c.model == model, checkpoints.c.number < oldest_kept))
+        delete_versions(connection, model, superseded(versions, oldest_kept=oldest_kept))
+        if checkpoint.alerts:
+            prune_alerts(connection, model)
+        if checkpoint.dead_letters:
+            prune_dead_letters(connection, model)
+        if checkpoint.snapshot is not None:
+            prune_snapshots(connection, model)
+        reached("checkpoint.commit")  # 8
+    reached("checkpoint.committed")
+    written = len(checkpoint.state) + sum(len(block.data or b"") for block in checkpoint.blocks)
+    written += 0 if checkpoint.snapshot is None else len(checkpoint.snapshot.data)
+    return Committed(number=number, bytes=written, snapshot=snapshot)
+
+
+def _check_epoch(connection: Connection, model: str, epoch: int) -> None:
+    # locked until the commit, so that nobody takes over in between
+    query = select(leases.c.epoch, leases.c.holder).where(leases.c.model == model).with_for_update()
+    newest = connection.execute(query).one_or_none()
+    if newest is None or newest.epoch != epoch:
+        taken = "its lease is gone" if newest is None else f"{newest.holder} runs it now, with epoch {newest.epoch}"
+        raise Fenced(
+            f"{model} was taken over: this process holds epoch {epoch}, but {taken}.\n"
+            "  Nothing was written. Stop this process; the other one goes on from the last checkpoint."
+        )
+
+
+def _forget_after(connection: Connection, model: str, number: int) -> None:
+    # Damaged checkpoints: their part of the stream is run again. Alerts and dead letters stay, writing them
+    # twice changes nothing; snapshots are made anew, under the same numbers.
+    for table, column in (
+        (checkpoints, checkpoints.c.number),
+        (blocks, blocks.c.checkpoint),
+        (snapshots, snapshots.c.checkpoint),
+    ):
+        connection.execute(delete(table).where(table.c.model == model, column > number))

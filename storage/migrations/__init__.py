@@ -1,0 +1,1 @@
+"""Alembic's folder; shipped with the package, because riverd migrates a database when it opens it."""

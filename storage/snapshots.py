@@ -1,0 +1,102 @@
+"""Immutable versions of the model: what is promoted, rolled back to and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import index
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select
+
+from storage.blocks import sha256_of
+from storage.errors import DamagedBlob, NoSuchSnapshot
+from storage.tables import snapshots
+
+KEEP = 48
+
+
+@dataclass(frozen=True, slots=True)
+class NewSnapshot:
+    """A snapshot to be taken with a checkpoint."""
+
+    watermark: int  # event time in microseconds up to which it has learned
+    reason: str
+    lineage: Mapping[str, Any]  # JSON-able: where it comes from
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is known of a stored snapshot without reading its data."""
+
+    number: int
+    created_at: int  # wall clock, microseconds
+    checkpoint: int
+    watermark: int
+    reason: str
+    lineage: dict[str, Any]
+    sha256: str
+
+
+def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *, checkpoint: int, at: int) -> int:
+    """Store it under the next number, which is returned."""
+    number = (connection.scalar(select(func.max(snapshots.c.number)).where(snapshots.c.model == model)) or 0) + 1
+    connection.execute(
+        insert(snapshots).values(
+            model=model,
+            number=number,
+            created_at=at,
+            checkpoint=checkpoint,
+            watermark=index(snapshot.watermark),
+            reason=snapshot.reason,
+            lineage=msgspec.json.encode(snapshot.lineage).decode(),
+            sha256=sha256_of(snapshot.data),
+            data=snapshot.data,
+        )
+    )
+    return number
+
+
+def prune_snapshots(connection: Connection, model: str) -> None:
+    """Keep the newest 48."""
+    newest = select(snapshots.c.number).where(snapshots.c.model == model).order_by(snapshots.c.number.desc())
+    connection.execute(
+        delete(snapshots).where(
+            snapshots.c.model == model,
+            snapshots.c.number <= newest.limit(1).offset(KEEP).scalar_subquery(),
+        )
+    )
+
+
+def read_snapshots(connection: Connection, model: str) -> list[Snapshot]:
+    """Return all of them, the newest first."""
+    columns = [column for column in snapshots.c if column.name not in ("model", "data")]
+    query = select(*columns).where(snapshots.c.model == model).order_by(snapshots.c.number.desc())
+    return [
+        Snapshot(
+            number=row.number,
+            created_at=row.created_at,
+            checkpoint=row.checkpoint,
+            watermark=row.watermark,
+            reason=row.reason,
+            lineage=msgspec.json.decode(row.lineage, type=dict[str, Any]),
+            sha256=row.sha256,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def read_snapshot_data(connection: Connection, model: str, number: int) -> bytes:
+    """Return the bytes of one snapshot, checked."""
+    mine = select(snapshots.c.data, snapshots.c.sha256).where(snapshots.c.model == model)
+    row = connection.execute(mine.where(snapshots.c.number == number)).one_or_none()
+    if row is None:
+        numbers = select(func.min(snapshots.c.number), func.max(snapshots.c.number)).where(snapshots.c.model == model)
+        first, last = connection.execute(numbers).one()
+        kept = "none was taken yet" if first is None else f"kept are {first} to {last}"
+        raise NoSuchSnapshot(f"{model} has no snapshot {number}: {kept}.")
+    if sha256_of(row.data) != row.sha256:
+        raise DamagedBlob(f"{model}: snapshot {number} does not match its sha256.\n  Use another one.")
+    return row.data

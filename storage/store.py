@@ -1,0 +1,138 @@
+"""What the daemon remembers of one model, behind one object."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from storage.alerts import Alert, read_alerts
+from storage.checkpoint import Checkpoint, Committed, commit
+from storage.database import Database, open_database
+from storage.deadletters import StoredDeadLetter, read_dead_letters
+from storage.errors import Fenced
+from storage.lease import Lease, acquire_lease
+from storage.load import Loaded, load
+from storage.snapshots import Snapshot, read_snapshot_data, read_snapshots
+
+
+def wall_clock() -> int:
+    """Microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
+class Store:
+    """The state of one model and its history, in a database that may hold many models.
+
+    Whoever writes calls ``acquire``, then ``load``, then ``commit`` as often as it likes. Reading needs no
+    lease. ``commit`` may run in a thread of its own while other threads read.
+
+    Parameters
+    ----------
+    database
+        From ``open_database``; closed with the store.
+    model
+        The model's name.
+    now
+        Wall clock in microseconds, stored beside what was written and used for nothing else.
+    reached
+        Told the name of each step of a commit as it is reached, see ``FAIL_POINTS``.
+
+    Examples
+    --------
+    >>> from storage.blocks import Block
+    >>> store = Store.open("sqlite://", "late-flights")
+    >>> store.acquire()
+    1
+    >>> store.load() is None
+    True
+    >>> store.commit(Checkpoint(state=b"positions", blocks=[Block("weights", 0, b"...")]))
+    Committed(number=1, bytes=12, snapshot=None)
+    >>> store.load().blocks
+    {('weights', 0): b'...'}
+    >>> store.close()
+    """
+
+    def __init__(
+        self, database: Database, model: str, *, now: Callable[[], int], reached: Callable[[str], None]
+    ) -> None:
+        self.database = database
+        self.model = model
+        self._now = now
+        self._reached = reached
+        self._lease: Lease | None = None
+        self._last: int | None = None  # the checkpoint that the next one follows
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        model: str,
+        *,
+        now: Callable[[], int] = wall_clock,
+        reached: Callable[[str], None] = lambda _: None,
+    ) -> Store:
+        """Open the database at ``url``, creating and migrating it as needed; see ``open_database``."""
+        return cls(open_database(url), model, now=now, reached=reached)
+
+    def acquire(self, *, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> int:
+        """Take the lease and return its epoch; see ``acquire_lease``."""
+        self._lease = acquire_lease(self.database, self.model, wait=wait, now=self._now, sleep=sleep)
+        self._last = None  # what was loaded before may be out of date
+        return self._lease.epoch
+
+    def load(self) -> Loaded | None:
+        """Return the newest intact checkpoint, or None before the first.
+
+        Raises
+        ------
+        DamagedState
+            There are checkpoints, but none is intact.
+        """
+        loaded = load(self.database, self.model)
+        self._last = loaded.number if loaded else 0
+        return loaded
+
+    def commit(self, checkpoint: Checkpoint) -> Committed:
+        """Write a checkpoint in one transaction; see ``checkpoint.commit`` for steps and errors."""
+        if self._lease is None:
+            raise Fenced(f"{self.model}: this process holds no lease, so it may not write. Call acquire first.")
+        if self._last is None:
+            raise RuntimeError(f"{self.model}: commit before load; what is there already would be overwritten")
+        committed = commit(
+            self.database,
+            self.model,
+            checkpoint,
+            epoch=self._lease.epoch,
+            follows=self._last,
+            at=self._now(),
+            reached=self._reached,
+        )
+        self._last = committed.number
+        return committed
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts as of the last checkpoint, the latest to start first."""
+        with self.database.reading() as connection:
+            return read_alerts(connection, self.model)
+
+    def dead_letters(self, *, limit: int) -> list[StoredDeadLetter]:
+        """Return at most ``limit`` dead letters, the newest first."""
+        with self.database.reading() as connection:
+            return read_dead_letters(connection, self.model, limit=limit)
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return what is known of each snapshot, the newest first."""
+        with self.database.reading() as connection:
+            return read_snapshots(connection, self.model)
+
+    def snapshot(self, number: int) -> bytes:
+        """Return the data of a snapshot; raises NoSuchSnapshot or DamagedBlob."""
+        with self.database.reading() as connection:
+            return read_snapshot_data(connection, self.model, number)
+
+    def close(self) -> None:
+        """Close the database, then give the lease back: nobody takes over before the last write is done."""
+        self.database.close()
+        if self._lease is not None:
+            self._lease.release()
+            self._lease = None

@@ -1,0 +1,99 @@
+"""The tables: what riverd remembers, each keyed by the model's name. Times are microseconds since the epoch."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+# The migrations in order; the last one makes the tables below.
+REVISIONS = ("0001",)
+
+metadata = MetaData()
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),  # rises with every holder; an old one is fenced
+    Column("holder", Text, nullable=False),
+    Column("acquired_at", BigInteger, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("format", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),  # of the state
+    Column("blocks_sha256", String(64), nullable=False),  # of the list of blocks: a missing one is noticed
+    Column("state", LargeBinary, nullable=False),
+)
+
+# Here and below the bytes come last: SQLite walks through a long value to reach what follows it.
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("checkpoint", BigInteger, primary_key=True, autoincrement=False),
+    Column("sha256", String(64)),
+    Column("data", LargeBinary),  # NULL: a tombstone, from this checkpoint on the block does not exist
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("watermark", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("lineage", Text, nullable=False),  # JSON
+    Column("sha256", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("resolved_at", BigInteger),
+    Column("metric", Text, nullable=False),
+    Column("window", Text, nullable=False),
+    Column("value", Double),  # NULL is NaN, which SQLite does not keep
+    Column("bound", Double),
+    Column("severity", Text, nullable=False),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    # SQLite numbers rows by itself only in a column declared INTEGER
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("partition", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    UniqueConstraint("model", "topic", "partition", "position", name="uq_dead_letters_place"),
+    Index("ix_dead_letters_newest", "model", "id"),
+)

@@ -1,0 +1,1 @@
+"""Records in: sources, typed decoding, time-ordered merge, the label joiner."""

@@ -1,0 +1,179 @@
+"""Joins each label to the prediction that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream import join_kernels as kernels
+from stream.merge import Ordered
+from stream.records import DONE, OUT_OF_ORDER, Ops
+from stream.rows import RowTable
+
+OPS_AT_ONCE = 1 << 16
+MAX_WAITING = 1 << 17  # labels without their events; more are orphans at once
+MIN_INDEX = 1 << 12
+MAX_LOAD = 0.6
+WAITING_COLUMNS = ("key", "check", "time", "deadline", "value")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is to be done between two ticks."""
+
+    ops: Ops
+    rejected: NDArray[np.int64]  # (n, 3): LABEL or EVENT, index into its columns, why
+    tick: int | None  # the event time that has been reached, when it is one of the grid
+
+
+class Joiner:
+    """Decides the fate of every record, in merged order.
+
+    Events become rows; labels resolve them. A row that no label answered within the window expires. A key
+    stays known for ``remember_us`` after that, so that duplicates and late labels are told from new ones.
+
+    Parameters
+    ----------
+    policy
+        The windows, in microseconds, and when a row is learned.
+    table
+        Where the rows are kept.
+    width
+        Features of one event at most.
+    quiet_us
+        After a gap of this length without records, ticks can't change anything any more and are skipped.
+
+    Attributes
+    ----------
+    counts : array of int64
+        Records by fate, in the order of ``join_kernels.COUNTS``.
+    """
+
+    def __init__(self, policy: kernels.Policy, table: RowTable, *, width: int, quiet_us: int) -> None:
+        self.policy = policy
+        self.table = table
+        self._width = width
+        self._quiet_us = quiet_us
+        self.counts = np.zeros(len(kernels.COUNTS), np.int64)
+        self.cursor = np.zeros(len(kernels.CURSOR), np.int64)
+        self.cursor[[kernels.NEWEST, kernels.WATERMARK, kernels.NEXT_TICK, kernels.LAST]] = kernels.NEVER
+        self._index = np.zeros((MIN_INDEX, 2), np.uint64)
+        self._heap = np.zeros((1024, 2), np.int64)
+        self._waiting = kernels.Waiting(
+            key=np.zeros(MAX_WAITING, np.uint64),
+            check=np.zeros(MAX_WAITING, np.uint32),
+            time=np.zeros(MAX_WAITING, np.int64),
+            deadline=np.zeros(MAX_WAITING, np.int64),
+            value=np.zeros(MAX_WAITING, np.int8),
+        )
+        self._waiting_index = np.zeros((2 * MAX_WAITING, 2), np.uint64)
+        self._ops = Ops(
+            code=np.zeros(OPS_AT_ONCE, np.uint8),
+            row=np.zeros(OPS_AT_ONCE, np.int64),
+            record=np.zeros(OPS_AT_ONCE, np.int64),
+            label=np.zeros(OPS_AT_ONCE, np.int8),
+        )
+        self._rejected = np.zeros((4096, 3), np.int64)
+
+    @property
+    def first_row(self) -> int:
+        """The oldest row that is still known."""
+        return int(self.cursor[kernels.FIRST_ROW])
+
+    @property
+    def watermark(self) -> int:
+        return int(self.cursor[kernels.WATERMARK])
+
+    def fates(self) -> dict[str, int]:
+        """Records by fate; ``messages`` is their sum."""
+        fates = dict(zip(kernels.COUNTS, self.counts.tolist(), strict=True))
+        messages = fates["events"] + fates["labels"] + fates["tombstones"] + fates["dead"]
+        return {"messages": messages} | fates
+
+    def advance(self, ordered: Ordered) -> Iterator[Step]:
+        """Walk the released records; ops refer to ``ordered.events`` and are valid until the next step."""
+        self._reserve(len(ordered.events.order))
+        cursor = self.cursor
+        cursor[kernels.NEXT_RECORD] = 0
+        while True:
+            stopped = kernels.advance(
+                ordered,
+                self.table.rows,
+                self.table.base,
+                self._index,
+                self._heap,
+                self._waiting,
+                self._waiting_index,
+                self.policy,
+                self._ops,
+                self._rejected,
+                cursor,
+                self.counts,
+            )
+            self.table.next = int(cursor[kernels.NEXT_ROW])
+            count = int(cursor[kernels.OPS])
+            tick = int(cursor[kernels.NEXT_TICK]) if stopped == kernels.TICKED else None
+            if count or tick is not None or cursor[kernels.REJECTED]:
+                ops = Ops(*(column[:count] for column in self._ops))
+                yield Step(ops, self._rejected[: cursor[kernels.REJECTED]], tick)
+            if tick is not None:
+                cursor[kernels.NEXT_TICK] = self._tick_after(tick)
+            if stopped == kernels.DONE_ALL:
+                return
+
+    def _tick_after(self, tick: int) -> int:
+        following = tick + self.policy.tick_us
+        if tick - int(self.cursor[kernels.LAST]) <= self._quiet_us:
+            return following
+        target = int(self.cursor[kernels.TARGET])
+        return max(following, target // self.policy.tick_us * self.policy.tick_us)
+
+    def _reserve(self, events: int) -> None:
+        self.table.reserve(first=self.first_row, events=events, width=self._width)
+        late = int(self.cursor[kernels.HEAP]) + events
+        if late > len(self._heap):
+            self._heap = np.concatenate([self._heap, np.zeros((late, 2), np.int64)])
+        known = self.table.next - self.first_row + events
+        if known > MAX_LOAD * len(self._index) and not self.policy.labelled:
+            self._rebuild_index(known)
+
+    def _rebuild_index(self, known: int) -> None:
+        size = len(self._index)
+        while known > MAX_LOAD * size:
+            size *= 2
+        self._index = np.zeros((size, 2), np.uint64)
+        kernels.rebuild(self._index, self.table.rows.key, self.first_row, self.table.next, self.table.base)
+
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """What can't be told from the rows."""
+        first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
+        places = np.arange(first, last) % MAX_WAITING
+        waiting = {f"waiting_{name}": getattr(self._waiting, name)[places] for name in WAITING_COLUMNS}
+        return {"cursor": self.cursor.copy(), "counts": self.counts.copy(), **waiting}
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from a state, once the table has its rows."""
+        self.cursor[:] = state["cursor"]
+        self.counts[:] = state["counts"]
+        first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
+        places = np.arange(first, last)
+        for name in WAITING_COLUMNS:
+            getattr(self._waiting, name)[places % MAX_WAITING] = state[f"waiting_{name}"]
+        for place in places[np.asarray(state["waiting_value"]) >= 0].tolist():
+            kernels.insert(self._waiting_index, self._waiting.key[place % MAX_WAITING], place)
+        if not self.policy.labelled:
+            self._rebuild_index(self.table.next - self.first_row)
+        self._rebuild_heap()
+
+    def _rebuild_heap(self) -> None:
+        rows, base = self.table.rows, self.table.base
+        status = rows.status[self.first_row - base : self.table.next - base]
+        # one that is done may have left the heap or not: when it leaves nothing happens
+        late = np.flatnonzero((status & OUT_OF_ORDER != 0) & (status & DONE == 0)) + self.first_row
+        self._heap = np.zeros((len(late) + 1024, 2), np.int64)
+        self.cursor[kernels.HEAP] = 0
+        for row in late.tolist():
+            kernels.push_late(self._heap, self.cursor, rows.time[row - base], row)

@@ -1,0 +1,175 @@
+"""The row table: predictions that still wait for something, in merged order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from stream.records import DONE, Rows
+
+KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "size")
+
+SEGMENT = 1 << 16  # rows by which the table grows and shrinks at least
+SMALL_ARENA = 1 << 20
+
+
+class RowTable:
+    """Rows ``base`` to ``next``, and an arena that holds the features of those not learned yet.
+
+    Arrays grow in place (the allocator moves pages, not bytes) and shed their oldest rows by moving down, so
+    memory follows what is pending.
+
+    Attributes
+    ----------
+    rows : Rows
+        The columns; index with ``row - base``. Valid until the next ``reserve``.
+    base : int
+        The row at index 0.
+    next : int
+        The row that the next event will get.
+    """
+
+    def __init__(self) -> None:
+        self.base = 0
+        self.next = 0
+        self.rows = Rows(
+            key=np.zeros(SEGMENT, np.uint64),
+            check=np.zeros(SEGMENT, np.uint32),
+            content=np.zeros(SEGMENT, np.uint32),
+            time=np.zeros(SEGMENT, np.int64),
+            status=np.zeros(SEGMENT, np.uint8),
+            logit=np.zeros(SEGMENT, np.float64),
+            start=np.zeros(SEGMENT, np.int64),
+            size=np.zeros(SEGMENT, np.uint16),
+            slot=np.zeros(SMALL_ARENA, np.uint32),
+            value=np.zeros(SMALL_ARENA, np.float32),
+            used=np.zeros(2, np.int64),
+        )
+
+    def reserve(self, *, first: int, events: int, width: int) -> None:
+        """Shed the rows before ``first`` and make room for so many events of ``width`` features at most."""
+        self._shed(first)
+        rows = self.rows
+        capacity = len(rows.key)
+        needed = self.next - self.base + events
+        if needed > capacity:
+            grown = max(needed, capacity + max(SEGMENT, capacity // 8))
+            for column in (
+                rows.key,
+                rows.check,
+                rows.content,
+                rows.time,
+                rows.status,
+                rows.logit,
+                rows.start,
+                rows.size,
+            ):
+                column.resize(grown, refcheck=False)
+        if rows.used[1] > max(SMALL_ARENA, rows.used[0] // 2):
+            _compact(rows, self.next - self.base)
+        needed = int(rows.used[0]) + events * width
+        capacity = len(rows.slot)
+        if needed > capacity:
+            grown = max(needed, capacity + max(SMALL_ARENA, capacity // 8))
+            for column in (rows.slot, rows.value):
+                column.resize(grown, refcheck=False)
+
+    def _shed(self, first: int) -> None:
+        gone, live = first - self.base, self.next - first
+        if gone < SEGMENT or gone < live:
+            if live or not gone:
+                return
+        rows = self.rows
+        for column in (rows.key, rows.check, rows.content, rows.time, rows.status, rows.logit, rows.start, rows.size):
+            column[:live] = column[gone : gone + live]
+        self.base = first
+
+    def run(self, first: int, last: int) -> dict[str, NDArray[np.generic]]:
+        """A copy of the rows ``first`` to ``last``, without, and of the features they still have."""
+        rows, begin, end = self.rows, first - self.base, last - self.base
+        columns: dict[str, NDArray[np.generic]] = {name: getattr(rows, name)[begin:end].copy() for name in KEPT_COLUMNS}
+        features = int(rows.size[begin:end].sum(dtype=np.int64))
+        slot, value = np.empty(features, np.uint32), np.empty(features, np.float32)
+        _gather(rows, begin, end, slot, value)
+        return columns | {"slot": slot, "value": value}
+
+    def status(self, first: int, last: int) -> NDArray[np.uint8]:
+        """A view of the status bytes of the rows ``first`` to ``last``, without."""
+        return self.rows.status[first - self.base : last - self.base]
+
+    def restore(
+        self, first: int, runs: Sequence[tuple[int, Mapping[str, NDArray[np.generic]]]], status: NDArray[np.uint8]
+    ) -> None:
+        """Become the rows from ``first`` on, of which ``status`` tells the fates.
+
+        ``runs`` are what ``run`` gave, each with its first row, without gaps; the first may begin earlier.
+        """
+        self.base = self.next = first
+        count = len(status)
+        features = sum(len(run["slot"]) for _, run in runs)
+        self.reserve(first=first, events=count, width=0)
+        self.rows.used[:] = 0
+        if features > len(self.rows.slot):
+            self.rows.slot.resize(features, refcheck=False)
+            self.rows.value.resize(features, refcheck=False)
+        for start, run in runs:
+            skip = max(0, first - start)
+            size = np.asarray(run["size"])
+            begin = start + skip - first
+            end = begin + len(size) - skip
+            for name in KEPT_COLUMNS:
+                getattr(self.rows, name)[begin:end] = run[name][skip:]
+            features = int(size[:skip].sum(dtype=np.int64))
+            _scatter(self.rows, begin, end, status, run["slot"], run["value"], features)
+        self.rows.status[:count] = status
+        self.next = first + count
+
+
+@njit(cache=True)
+def _gather(rows, begin, end, slot, value):
+    """Copy the features of rows one after another."""
+    at = 0
+    for r in range(begin, end):
+        start = rows.start[r]
+        for i in range(np.int64(rows.size[r])):
+            slot[at] = rows.slot[start + i]
+            value[at] = rows.value[start + i]
+            at += 1
+
+
+@njit(cache=True)
+def _scatter(rows, begin, end, status, slot, value, at):
+    """Put back the features of rows that still need theirs; ``at`` is where the first row's begin."""
+    for r in range(begin, end):
+        size = np.int64(rows.size[r])
+        if status[r] & DONE:
+            rows.size[r] = 0
+        else:
+            start = rows.used[0]
+            rows.start[r] = start
+            for i in range(size):
+                rows.slot[start + i] = slot[at + i]
+                rows.value[start + i] = value[at + i]
+            rows.used[0] = start + size
+        at += size
+
+
+@njit(cache=True)
+def _compact(rows, count):
+    """Move the features that are still needed down over those given up."""
+    at = 0
+    for r in range(count):
+        size = np.int64(rows.size[r])
+        if size == 0:
+            continue
+        start = rows.start[r]
+        for i in range(size):
+            rows.slot[at + i] = rows.slot[start + i]
+            rows.value[at + i] = rows.value[start + i]
+        rows.start[r] = at
+        at += size
+    rows.used[0] = at
+    rows.used[1] = 0

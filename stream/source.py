@@ -1,0 +1,70 @@
+"""The port through which messages come in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Partition(NamedTuple):
+    """One ordered part of a topic."""
+
+    topic: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where to go on in a partition, and how to know it again."""
+
+    position: int  # of the next message
+    fingerprint: str = ""  # of what lies before it, where the source can tell
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive raw messages of one partition, n of them."""
+
+    partition: Partition
+    positions: NDArray[np.int64]  # (n,): where each begins
+    next_position: int
+    messages: list[bytes]  # b"" is a tombstone
+    broken: dict[int, str] = field(default_factory=dict)  # by index: why the source could not deliver it whole
+
+
+class SourceError(Exception):
+    """The source can't be read as asked; the message says what to do."""
+
+
+class Source(Protocol):
+    """Ordered, replayable partitions of messages. Positions are the source's own, and rise."""
+
+    def partitions(self) -> list[Partition]:
+        """All partitions known by now, in order; a later call may show new ones."""
+
+    def seek(self, marks: Mapping[Partition, Mark]) -> None:
+        """Go on where the marks say.
+
+        Raises
+        ------
+        SourceError
+            A partition is gone, is another one, or does not reach as far as its mark.
+        """
+
+    def poll(self, wanted: Collection[Partition], max_records: int) -> list[Batch]:
+        """At most ``max_records`` messages of each wanted partition that has any."""
+
+    def at_end(self, partition: Partition) -> bool:
+        """Nothing is left to poll now: for ever, when the ends are fixed."""
+
+    def fingerprint(self, partition: Partition) -> str:
+        """What a mark needs to know the partition again."""
+
+    def progress(self) -> float | None:
+        """Share of what is there that has been polled, where that is known."""
+
+    def close(self) -> None: ...

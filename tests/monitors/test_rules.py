@@ -1,0 +1,158 @@
+"""Alert rules: the state machine against a textbook one, restarts at any tick, and refusals."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitors.bins import tally
+from monitors.quality import quality
+from monitors.rules import Rule, Rules
+
+GOOD = quality(tally(logit=[-1.0, 1.0], label=[0, 1]))
+DAY = 86_400_000_000
+
+
+def rule(**changes):
+    return Rule(**({"name": "loss", "metric": "logloss", "window_us": DAY, "window": "1d", "above": 0.6} | changes))
+
+
+def tick(rules, now_us, **figures):
+    judged = replace(GOOD, **figures)
+    return rules.evaluate(now_us, {(DAY, "final"): judged, (DAY, "provisional"): judged})
+
+
+def oracle(rule, ticks):
+    """(time, state, started_at) of each change, from the verdicts alone."""
+    sign = 1 if rule.above is not None else -1
+    bound, end = sign * rule.bound, sign * (rule.bound if rule.recover is None else rule.recover)
+    changes, breached_since, started_at = [], None, None
+    for now, value in ((now, sign * value) for now, value in ticks if value is not None):
+        if started_at is not None:
+            if value <= end:
+                changes.append((now, "resolved", started_at))
+                breached_since = started_at = None
+        elif value <= bound:
+            breached_since = None
+        else:
+            breached_since = now if breached_since is None else breached_since
+            if now - breached_since >= rule.for_us:
+                started_at = now
+                changes.append((now, "firing", started_at))
+    return changes
+
+
+def changes_of(rules, ticks):
+    found = []
+    for now, value in ticks:
+        found += [(change.at, change.state, change.started_at) for change in tick(rules, now, logloss=value)]
+    return found
+
+
+bounds = st.one_of(
+    st.builds(dict, above=st.just(2.0), recover=st.sampled_from([None, 2.0, 1.0])),
+    st.builds(dict, above=st.none(), below=st.just(2.0), recover=st.sampled_from([None, 2.0, 3.0])),
+)
+histories = st.lists(
+    st.tuples(st.integers(1, 3), st.sampled_from([None, 0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0])), max_size=40
+).map(lambda steps: [(sum(gap for gap, _ in steps[: i + 1]), value) for i, (_, value) in enumerate(steps)])
+
+
+@given(bounds, st.integers(0, 6), histories)
+def test_equals_the_oracle(bound, for_us, ticks):
+    watched = rule(for_us=for_us, **bound)
+    assert changes_of(Rules([watched]), ticks) == oracle(watched, ticks)
+
+
+@given(bounds, st.integers(0, 6), histories, st.integers(0, 40))
+def test_a_restart_at_any_tick_changes_nothing(bound, for_us, ticks, cut):
+    watched = rule(for_us=for_us, **bound)
+    uninterrupted, before, after = Rules([watched]), Rules([watched]), Rules([watched])
+    found = changes_of(before, ticks[:cut])
+    after.restore(before.state())
+    assert after.standings == before.standings
+    found += changes_of(after, ticks[cut:])
+    assert found == changes_of(uninterrupted, ticks)
+    assert after.standings == uninterrupted.standings
+
+
+def test_a_change_says_everything_an_alert_needs():
+    rules = Rules([rule(for_us=5, severity="page")])
+    assert tick(rules, 10, logloss=0.7) == []
+    (fired,) = tick(rules, 15, logloss=0.8)
+    (resolved,) = tick(rules, 20, logloss=0.6)
+    assert (fired.rule, fired.state, fired.started_at, fired.at) == ("loss", "firing", 15, 15)
+    assert (fired.metric, fired.window, fired.value, fired.bound, fired.severity) == ("logloss", "1d", 0.8, 0.6, "page")
+    assert (resolved.state, resolved.started_at, resolved.at, resolved.value) == ("resolved", 15, 20, 0.6)
+
+
+def test_standings_tell_phase_since_and_value():
+    rules, seen = Rules([rule(for_us=5)]), []
+    for now, value in [(10, 0.5), (20, 0.7), (22, None), (25, 0.7), (30, 0.7), (40, 0.5)]:
+        tick(rules, now, logloss=value)
+        standing = rules.standings["loss"]
+        seen.append((standing.state, standing.since, standing.value))
+    assert seen == [
+        ("quiet", None, 0.5),
+        ("pending", 20, 0.7),
+        ("pending", 20, None),
+        ("firing", 25, 0.7),
+        ("firing", 25, 0.7),
+        ("quiet", 40, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    "too_little",
+    [{"labelled": 9, "coverage": 0.9}, {"labelled": 100, "coverage": 0.4}, {"coverage": None}, {"logloss": None}],
+)
+def test_too_little_evidence_neither_fires_nor_resolves(too_little):
+    rules = Rules([rule(min_events=10, min_coverage=0.5)])
+    enough = {"labelled": 10, "coverage": 0.5, "logloss": 9.0}
+    assert tick(rules, 1, **enough | too_little) == []
+    assert [change.state for change in tick(rules, 2, **enough)] == ["firing"]
+    assert tick(rules, 3, **enough | {"logloss": 0.1} | too_little) == []
+    assert [change.state for change in tick(rules, 4, **enough | {"logloss": 0.1})] == ["resolved"]
+
+
+def test_a_coverage_rule_fires_when_no_label_comes_at_all():
+    rules = Rules([rule(metric="coverage", above=None, below=0.5, min_events=10)])
+    assert tick(rules, 1, events=9, labelled=0, coverage=0.0) == []
+    assert [change.value for change in tick(rules, 2, events=10, labelled=0, coverage=0.0)] == [0.0]
+
+
+def test_each_rule_is_judged_on_its_own_window_and_end():
+    rules = Rules([rule(name="final"), rule(name="early", on="provisional"), rule(name="week", window_us=7 * DAY)])
+    bad = replace(GOOD, logloss=9.0)
+    judged = {(DAY, "final"): GOOD, (DAY, "provisional"): bad, (7 * DAY, "final"): GOOD}
+    assert [change.rule for change in rules.evaluate(1, judged)] == ["early"]
+
+
+def test_rules_come_and_go_across_a_restart():
+    before = Rules([rule(), rule(name="gone")])
+    tick(before, 7, logloss=9.0)
+    after = Rules([rule(name="new"), rule()])
+    after.restore(before.state())
+    assert {name: standing.state for name, standing in after.standings.items()} == {"new": "quiet", "loss": "firing"}
+    assert [change.rule for change in tick(after, 8, logloss=9.0)] == ["new"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "accuracy"}, "'loss': no metric 'accuracy', only logloss,"),
+        ({"above": None}, "either above or below, got None and None"),
+        ({"below": 0.1}, "either above or below, got 0.6 and 0.1"),
+        ({"recover": 0.7}, "recovery at 0.7 would itself breach 0.6"),
+        ({"above": None, "below": 0.6, "recover": 0.5}, "recovery at 0.5 would itself breach 0.6"),
+    ],
+)
+def test_a_rule_without_sense_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        rule(**changes)
+
+
+def test_rules_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="rules share a name: loss"):
+        Rules([rule(), rule(above=0.7)])
