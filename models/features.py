@@ -35,7 +35,10 @@ def columns_of_dict(x: Mapping[Any, Any], known_numbers: Mapping[str, int]) -> C
     TypeError
         A value that is none of these, with its name.
     """
-    category_names, hashes, number_names, values = [], [], [], []
+    category_names: list[str] = []
+    hashes: list[int] = []
+    number_names: list[str] = []
+    values: list[float] = []
     for key, value in x.items():
         name = key if isinstance(key, str) else str(key)
         if isinstance(value, float | int) and not isinstance(value, bool):

@@ -26,9 +26,9 @@ def text_of(value: Value) -> str:
         return NULL
     if isinstance(value, str):
         return value
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return str(int(value))
+    if isinstance(value, int):
+        return str(int(value))
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def hash_text(text: str) -> int:

@@ -143,7 +143,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._state, self._bias, self._settings, prediction.slots, prediction.values, 0, size, label, importance
         )
 
-    def drop(self, prediction: Prediction) -> None:
+    def drop(self, prediction: Prediction) -> None:  # noqa: ARG002 - the mixture will need it
         """No label will come for this prediction."""
         self._state.counters[DROPPED] += 1
 
@@ -152,7 +152,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         _as_label(y), _as_importance(w)  # a bad label must not move the statistics either
         self.learn(self.ask(x), y, w)
 
-    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:
+    def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:  # noqa: ARG002
         p = float(kernels.sigmoid(self._score(columns_of_dict(x, self._columns))[0]))
         return {False: 1.0 - p, True: p}
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from monitors.quality import METRICS, Quality
 from stream.records import AlertChange
 
+On = Literal["final", "provisional"]
+
 PHASES = ("quiet", "pending", "firing")
 QUIET, PENDING, FIRING = range(3)
 
@@ -59,7 +61,7 @@ class Rule:
     below: float | None = None
     for_us: int = 0
     recover: float | None = None
-    on: Literal["final", "provisional"] = "final"
+    on: On = "final"
     min_coverage: float = 0.0
     min_events: int = 1
     severity: str = "warning"
@@ -146,7 +148,7 @@ class Rules:
             raise ValueError(f"rules share a name: {', '.join(twice)}")
         self.standings = {name: Standing() for name in names}
 
-    def evaluate(self, now_us: int, quality_by_window: Mapping[tuple[int, str], Quality]) -> list[AlertChange]:
+    def evaluate(self, now_us: int, quality_by_window: Mapping[tuple[int, On], Quality]) -> list[AlertChange]:
         """Judge one tick; return what began to fire or was resolved, in the order of the rules.
 
         ``quality_by_window`` has an entry for (``window_us``, ``on``) of every rule.

@@ -25,7 +25,10 @@ from stream.rows import SEGMENT
 from stream.source import Mark, Partition
 
 Arrays = Mapping[str, NDArray[Any]]
+Settings = Mapping[str, Mapping[str, Any] | None]  # by section and key
 VERSION = "0.1.0"
+KINDS = ("rows", "status", "weights", "panes")
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +179,7 @@ class Checkpointer:
         header, small = decode(loaded.state)
         engine, parts = self._engine, self._engine.parts
         _refuse_other_settings(engine.config, header["settings"])
-        blocks: dict[str, dict[int, Arrays]] = {"rows": {}, "status": {}, "weights": {}, "panes": {}}
-        for (kind, number), data in loaded.blocks.items():
-            blocks[kind][number] = decode(data)[1]
+        blocks = {kind: _decoded(loaded, kind) for kind in KINDS}
         parts.joiner.cursor[:] = small["joiner/cursor"]
         self._runs = [(first, last) for first, last in header["runs"]]
         self._status = {segment: arrays["status"] for segment, arrays in sorted(blocks["status"].items())}
@@ -196,12 +197,17 @@ class Checkpointer:
         parts.panes.restore(panes)
         parts.rules.restore(_under("rules", small))
         parts.merger.watermark = header["merged_to"]
-        marks, orders = {}, {}
+        marks: dict[Partition, Mark] = {}
+        orders: dict[Partition, int] = {}
         for topic, name, position, fingerprint, order in header["lanes"]:
             partition = Partition(topic, name)
             marks[partition] = Mark(position, fingerprint)
             orders[partition] = order
         engine.start(marks, orders)
+
+
+def _decoded(loaded: Loaded, kind: str) -> dict[int, Arrays]:
+    return {number: decode(data)[1] for (of, number), data in loaded.blocks.items() if of == kind}
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -212,25 +218,16 @@ def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def _refuse_other_settings(config: Config, stored: dict[str, Any]) -> None:
-    now = config.learned_from
-    differing = [
-        f"  [{section}] {key}: {_before(stored, section, key)} then, {_before(now, section, key)} now"
-        for section in now.keys() | stored.keys()
-        for key in sorted(_keys(now, section) | _keys(stored, section))
-        if _before(stored, section, key) != _before(now, section, key)
-    ]
+def _refuse_other_settings(config: Config, stored: Settings) -> None:
+    then, now = _flat(stored), _flat(config.learned_from)
+    differing = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
     if differing:
         raise StateMismatchError(
             f"model {config.model.name!r} was learned under other settings:\n"
-            + "\n".join(sorted(differing))
-            + "\n  Put them back to go on, or give the model another [model] name to learn the stream anew."
+            + "".join(f"  {key}: {then.get(key)} then, {now.get(key)} now\n" for key in differing)
+            + "  Put them back to go on, or give the model another [model] name to learn the stream anew."
         )
 
 
-def _keys(settings: dict[str, Any], section: str) -> set[str]:
-    return set(settings.get(section) or {})
-
-
-def _before(settings: dict[str, Any], section: str, key: str) -> Any:
-    return (settings.get(section) or {}).get(key)
+def _flat(settings: Settings) -> dict[str, Any]:
+    return {f"[{section}] {key}": value for section, keys in settings.items() for key, value in (keys or _NONE).items()}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from riverd.service import Run
+    from riverd.status import Status
 
 EPILOG = """examples:
   riverd demo                                   a year of real flights, start to finish
@@ -143,10 +144,14 @@ def _screen(options: argparse.Namespace) -> Any:
     from contextlib import nullcontext
 
     if options.json or not sys.stdout.isatty():
-        return nullcontext(lambda _: None)
+        return nullcontext(_show_nothing)
     from riverd.terminal import screen
 
     return screen()
+
+
+def _show_nothing(status: Status) -> None:
+    """The log says enough."""
 
 
 def _report(options: argparse.Namespace, ended: Run) -> None:

@@ -158,7 +158,8 @@ class Config(Section):
             )
         if self.labels is not None and self.events.id is None:
             raise ValueError(
-                '[events] id is missing: labels find their events by it.\n  Add id = "...", the field of the event\'s id.'
+                "[events] id is missing: labels find their events by it.\n"
+                '  Add id = "...", the field of the event\'s id.'
             )
         self._no_leaks()
         self._windows_fit()
@@ -176,7 +177,7 @@ class Config(Section):
             if window % self.monitors.tick_us:
                 raise ValueError(
                     f'[monitors] windows: "{format_duration(window)}" is not a multiple of the tick, '
-                    f"{format_duration(self.monitors.tick_us)} (1/{TICKS_PER_WINDOW} of the shortest window, at least 1m).\n"
+                    f"{format_duration(self.monitors.tick_us)} (1/{TICKS_PER_WINDOW} of the shortest, at least 1m).\n"
                     f"  Choose windows that are multiples of the shortest."
                 )
         names = [alert.name for alert in self.alerts]

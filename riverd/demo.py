@@ -37,7 +37,8 @@ window = "36h"                  # no flight of that year landed later than this
 
 [features]
 categories = ["carrier", "origin", "dest"]
-numbers = ["distance", "planned_minutes", "temp", "dewp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+numbers = ["distance", "planned_minutes", "temp", "dewp", "humid", "wind_speed",
+           "wind_gust", "precip", "pressure", "visib"]
 crosses = [["carrier", "origin"], ["origin", "hour"], ["carrier", "dest"]]
 time_parts = ["hour", "weekday"]
 

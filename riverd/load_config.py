@@ -55,7 +55,8 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
         text = str(fault["ctx"]["error"])
         if not location:
             return text
-        return f"{where} = {shown} {text}" if not isinstance(fault["input"], dict | list) else f"{where} {text}"
+        of_a_table = hasattr(fault["input"], "__getitem__") and not isinstance(fault["input"], str)
+        return f"{where} {text}" if of_a_table else f"{where} = {shown} {text}"
     if kind == "missing":
         return f"{where} is missing.\n  {_missing_remedy(location)}"
     if kind == "extra_forbidden":

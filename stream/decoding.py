@@ -15,7 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from stream.records import DEAD, MICROSECONDS, TOMBSTONE, Events, Labels
-from stream.schema import EventSchema, LabelSchema
+from stream.schema import Category, EventSchema, LabelSchema
 from stream.source import Batch, Partition
 from stream.timestamps import INVALID, to_microseconds, to_text
 
@@ -23,7 +23,6 @@ MAX_AHEAD_S = 600  # how far a time may lie past the clock
 EMPTY = "empty"
 
 Id = int | str
-Category = str | int | float | bool | None
 Outcome = bool | int | float | None
 
 

@@ -172,7 +172,7 @@ class _Tail:
         """See that a line is there to hand out; False if the file has no whole one yet."""
         if self._next < len(self._lines) or self._overlong is not None:
             return True
-        self._lines, self._next = [], 0
+        self._lines, self._next = self._lines[:0], 0
         while not self._lines and self._overlong is None:
             block = self._file.read(self._block_bytes())
             if not block:

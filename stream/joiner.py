@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,8 +118,7 @@ class Joiner:
             count = int(cursor[kernels.OPS])
             tick = int(cursor[kernels.NEXT_TICK]) if stopped == kernels.TICKED else None
             if count or tick is not None or cursor[kernels.REJECTED]:
-                ops = Ops(*(column[:count] for column in self._ops))
-                yield Step(ops, self._rejected[: cursor[kernels.REJECTED]], tick)
+                yield Step(_first(self._ops, count), self._rejected[: cursor[kernels.REJECTED]], tick)
             if tick is not None:
                 cursor[kernels.NEXT_TICK] = self._tick_after(tick)
             if stopped == kernels.DONE_ALL:
@@ -147,14 +147,14 @@ class Joiner:
         self._index = np.zeros((size, 2), np.uint64)
         kernels.rebuild(self._index, self.table.rows.key, self.first_row, self.table.next, self.table.base)
 
-    def state(self) -> dict[str, NDArray[np.generic]]:
+    def state(self) -> dict[str, NDArray[Any]]:
         """What can't be told from the rows."""
         first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
         places = np.arange(first, last) % MAX_WAITING
         waiting = {f"waiting_{name}": getattr(self._waiting, name)[places] for name in WAITING_COLUMNS}
         return {"cursor": self.cursor.copy(), "counts": self.counts.copy(), **waiting}
 
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a state, once the table has its rows."""
         self.cursor[:] = state["cursor"]
         self.counts[:] = state["counts"]
@@ -177,3 +177,7 @@ class Joiner:
         self.cursor[kernels.HEAP] = 0
         for row in late.tolist():
             kernels.push_late(self._heap, self.cursor, rows.time[row - base], row)
+
+
+def _first(ops: Ops, count: int) -> Ops:
+    return Ops(ops.code[:count], ops.row[:count], ops.record[:count], ops.label[:count])

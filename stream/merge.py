@@ -22,7 +22,7 @@ LABEL, EVENT = 0, 1  # in the order in which equal times are released
 BEGINNING = np.iinfo(np.int64).min
 END = np.iinfo(np.int64).max
 
-Columns = TypeVar("Columns", Events, Labels)
+Columns = TypeVar("Columns", bound=Events | Labels)
 
 
 class Ordered(NamedTuple):
@@ -144,7 +144,7 @@ class Merger:
         if head > start:
             lane.released_order = int(pool.order[head - 1])
         if head == end:
-            lane.columns, lane.chunks = None, []
+            lane.columns, lane.chunks = None, lane.chunks[:0]
             lane.released_position = lane.fetched_position
             return
         lane.columns = _select(pool, slice(head, end))
@@ -168,7 +168,17 @@ def _pool(empty: Columns, lanes: Sequence[Lane]) -> tuple[Columns, list[int]]:
 
 
 @njit(cache=True)
-def _release(event_order, label_order, kinds, heads, ends, bound, bound_rank, kind, record):
+def _release(
+    event_order: NDArray[np.int64],
+    label_order: NDArray[np.int64],
+    kinds: NDArray[np.uint8],
+    heads: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    bound: int,
+    bound_rank: int,
+    kind: NDArray[np.uint8],
+    record: NDArray[np.int64],
+) -> int:
     """Merge the lanes up to the bound; move their heads and return how many records came out."""
     lanes = len(kinds)
     released = 0

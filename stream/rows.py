@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -79,18 +80,17 @@ class RowTable:
 
     def _shed(self, first: int) -> None:
         gone, live = first - self.base, self.next - first
-        if gone < SEGMENT or gone < live:
-            if live or not gone:
-                return
+        if not gone or (live and gone < max(SEGMENT, live)):
+            return  # moving down would cost more than it frees
         rows = self.rows
         for column in (rows.key, rows.check, rows.content, rows.time, rows.status, rows.logit, rows.start, rows.size):
             column[:live] = column[gone : gone + live]
         self.base = first
 
-    def run(self, first: int, last: int) -> dict[str, NDArray[np.generic]]:
+    def run(self, first: int, last: int) -> dict[str, NDArray[Any]]:
         """A copy of the rows ``first`` to ``last``, without, and of the features they still have."""
         rows, begin, end = self.rows, first - self.base, last - self.base
-        columns: dict[str, NDArray[np.generic]] = {name: getattr(rows, name)[begin:end].copy() for name in KEPT_COLUMNS}
+        columns: dict[str, NDArray[Any]] = {name: getattr(rows, name)[begin:end].copy() for name in KEPT_COLUMNS}
         features = int(rows.size[begin:end].sum(dtype=np.int64))
         slot, value = np.empty(features, np.uint32), np.empty(features, np.float32)
         _gather(rows, begin, end, slot, value)
@@ -101,7 +101,7 @@ class RowTable:
         return self.rows.status[first - self.base : last - self.base]
 
     def restore(
-        self, first: int, runs: Sequence[tuple[int, Mapping[str, NDArray[np.generic]]]], status: NDArray[np.uint8]
+        self, first: int, runs: Sequence[tuple[int, Mapping[str, NDArray[Any]]]], status: NDArray[np.uint8]
     ) -> None:
         """Become the rows from ``first`` on, of which ``status`` tells the fates.
 
@@ -129,7 +129,7 @@ class RowTable:
 
 
 @njit(cache=True)
-def _gather(rows, begin, end, slot, value):
+def _gather(rows: Rows, begin: int, end: int, slot: NDArray[np.uint32], value: NDArray[np.float32]) -> None:
     """Copy the features of rows one after another."""
     at = 0
     for r in range(begin, end):
@@ -141,7 +141,15 @@ def _gather(rows, begin, end, slot, value):
 
 
 @njit(cache=True)
-def _scatter(rows, begin, end, status, slot, value, at):
+def _scatter(
+    rows: Rows,
+    begin: int,
+    end: int,
+    status: NDArray[np.uint8],
+    slot: NDArray[np.uint32],
+    value: NDArray[np.float32],
+    at: int,
+) -> None:
     """Put back the features of rows that still need theirs; ``at`` is where the first row's begin."""
     for r in range(begin, end):
         size = np.int64(rows.size[r])
@@ -154,13 +162,13 @@ def _scatter(rows, begin, end, status, slot, value, at):
                 rows.slot[start + i] = slot[at + i]
                 rows.value[start + i] = value[at + i]
             rows.used[0] = start + size
-        at += size
+        at += int(size)
 
 
 @njit(cache=True)
-def _compact(rows, count):
+def _compact(rows: Rows, count: int) -> None:
     """Move the features that are still needed down over those given up."""
-    at = 0
+    at = np.int64(0)
     for r in range(count):
         size = np.int64(rows.size[r])
         if size == 0:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+Category = str | int | float | bool | None  # what a category's field may hold
+
 # One part of the event time: its length in microseconds, and the hash of each value it can take.
 TimePart = tuple[int, NDArray[np.uint64]]
 
@@ -24,7 +26,7 @@ class EventSchema:
     time: str
     id: str | None = None  # not needed where the label is in the event
     label: str | None = None
-    categories: Mapping[str, Mapping[object, int]] = field(default_factory=dict)
+    categories: Mapping[str, Mapping[Category, int]] = field(default_factory=dict)
     numbers: tuple[str, ...] = ()
     time_parts: tuple[TimePart, ...] = ()
 

@@ -26,7 +26,7 @@ def to_microseconds(times: Sequence[Timestamp] | Iterable[Timestamp], count: int
     """
     times = list(times)
     try:
-        seconds = np.fromiter(times, np.float64, count)  # pyrefly: ignore - raises for a datetime
+        seconds = np.fromiter(times, np.float64, count)
     except TypeError:
         return np.fromiter(map(_one, times), np.int64, count)
     valid = (seconds >= 0.0) & (seconds < LAST_MILLISECOND)
