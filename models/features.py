@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -13,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.hashing import hash_feature
+
+TEXT_OR_BOOLEAN = (str, bool, np.bool_)
+NUMBER_TYPES = (float, int, numbers.Real, Decimal)  # the frequent ones first: the others are asked slowly
+WANTED = "a feature is text, a number, a boolean or None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,8 @@ class Columns:
     numbers: NDArray[np.float64]
 
 
-def columns_of_dict(x: Mapping[Any, Any], known_numbers: Mapping[str, int]) -> Columns:
-    """One event. Text and booleans are categories, numbers numbers, None and NaN null.
+def columns_of_dict(x: Mapping[Any, Any], known_numbers: Container[str]) -> Columns:
+    """One event. Text and booleans are categories, numbers numbers; None, NaN and pandas' NA are null.
 
     A null is a number's where the name has been a number before, else a category's; the slot is the same.
 
@@ -41,32 +46,36 @@ def columns_of_dict(x: Mapping[Any, Any], known_numbers: Mapping[str, int]) -> C
     values: list[float] = []
     for key, value in x.items():
         name = key if isinstance(key, str) else str(key)
-        if isinstance(value, float | int) and not isinstance(value, bool):
-            number_names.append(name)
-            values.append(_as_float(value))
-        elif isinstance(value, str | bool | np.bool_):
+        if isinstance(value, TEXT_OR_BOOLEAN):
             category_names.append(name)
             hashes.append(hash_feature(name, value if isinstance(value, str) else bool(value)))
-        elif value is None:
+        elif is_null(value):
             if name in known_numbers:
                 number_names.append(name)
                 values.append(math.nan)
             else:
                 category_names.append(name)
                 hashes.append(hash_feature(name, None))
-        elif isinstance(value, numbers.Real):
+        elif isinstance(value, NUMBER_TYPES):
             number_names.append(name)
             values.append(_as_float(value))
         else:
-            raise TypeError(
-                f"feature {name!r} is a {type(value).__name__}; a feature is text, a number, a boolean or None"
-            )
+            raise TypeError(f"feature {name!r} is a {type(value).__name__}; {WANTED}")
     return Columns(
         tuple(category_names),
         tuple(number_names),
         np.array(hashes, dtype=np.uint64).reshape(1, len(hashes)),
         np.array(values, dtype=np.float64).reshape(1, len(values)),
     )
+
+
+def is_null(value: Any) -> bool:
+    """Whether this is None, NaN of any type, or pandas' NA, which answers no comparison."""
+    if value is None or isinstance(value, TEXT_OR_BOOLEAN):
+        return value is None
+    if isinstance(value, NUMBER_TYPES):
+        return bool(value != value)
+    return type(value).__name__ == "NAType"
 
 
 def _as_float(value: Any) -> float:
@@ -76,15 +85,16 @@ def _as_float(value: Any) -> float:
         return math.inf
 
 
-def columns_of_frame(frame: nw.DataFrame[Any]) -> Columns:
+def columns_of_frame(frame: nw.DataFrame[Any], known_numbers: Container[str]) -> Columns:
     """The rows of a frame. Numeric columns are numbers, all others categories; missing is null.
 
-    A column of objects that holds numbers alone counts as numeric, as in a dict.
+    A column of objects that holds numbers alone counts as numeric, as in a dict, and one without any value
+    as numeric only where its name has been a number before: pandas gives an empty text column a numeric type.
 
     Raises
     ------
     TypeError
-        A column that holds something else than text, booleans and numbers.
+        A column that holds something else than text, booleans and numbers, or numbers among the others.
     """
     category_names: list[str] = []
     categories: list[NDArray[np.uint64]] = []
@@ -92,12 +102,15 @@ def columns_of_frame(frame: nw.DataFrame[Any]) -> Columns:
     values: list[NDArray[np.float64]] = []
     for series in frame.iter_columns():
         name = str(series.name)
-        if series.dtype.is_numeric():
+        if series.dtype.is_temporal() or series.dtype.is_nested():
+            raise TypeError(f"column {name!r} is a {series.dtype}; {WANTED}")
+        column = [None if is_null(value) else value for value in series.to_list()]
+        if _is_numeric(series.dtype, column, known=name in known_numbers):
             number_names.append(name)
-            values.append(np.array([math.nan if v is None else v for v in series.to_list()], dtype=np.float64))
+            values.append(np.array([math.nan if value is None else _as_float(value) for value in column]))
         else:
             category_names.append(name)
-            categories.append(_hash_column(name, series.to_list()))
+            categories.append(_hash_column(name, column))
     rows = len(frame)
     return Columns(
         tuple(category_names),
@@ -107,18 +120,28 @@ def columns_of_frame(frame: nw.DataFrame[Any]) -> Columns:
     )
 
 
-def _hash_column(name: str, values: Iterable[Any]) -> NDArray[np.uint64]:
+def _is_numeric(dtype: nw.dtypes.DType, column: Sequence[Any], *, known: bool) -> bool:
+    values = [value for value in column if value is not None]
+    if not values:
+        return known
+    return dtype.is_numeric() or (
+        dtype == nw.Object
+        and all(isinstance(value, NUMBER_TYPES) and not isinstance(value, TEXT_OR_BOOLEAN) for value in values)
+    )
+
+
+def _hash_column(name: str, column: Iterable[Any]) -> NDArray[np.uint64]:
     known: dict[Any, int] = {}
     hashes = []
-    for value in values:
-        if value is None or value != value:  # None, NaN, pandas' NA and NaT compare unequal or unknown
-            value = None
-        elif isinstance(value, bool | np.bool_):
+    for value in column:
+        if isinstance(value, bool | np.bool_):
             value = bool(value)
-        elif not isinstance(value, str):
+        elif isinstance(value, NUMBER_TYPES):
             raise TypeError(
-                f"column {name!r} holds a {type(value).__name__}; a feature is text, a number, a boolean or None"
+                f"column {name!r} is a category and holds the number {value!r}; make the whole column text or numbers"
             )
+        elif not isinstance(value, str) and value is not None:
+            raise TypeError(f"column {name!r} holds a {type(value).__name__}; {WANTED}")
         if value not in known:
             known[value] = hash_feature(name, value)
         hashes.append(known[value])

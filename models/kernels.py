@@ -18,6 +18,8 @@ from stream.records import DROP, LEARN, SCORE
 CLIP = 3.0  # standard deviations
 NORM_LIMIT = 5.0  # of an event's values without the bias
 ABSURD_VALUE = 1e15  # beyond it a number is null
+TINY_VALUE = 1e-150  # below it a number is zero: its square would be lost
+FLATTEST = 1e-12  # divisor of a weight: without beta, n may be zero in float32 where z is not
 BLOCK_SHIFT = BLOCK_SLOTS.bit_length() - 1
 
 
@@ -30,7 +32,7 @@ class Settings(NamedTuple):
     l2: float
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def mix(first, second):
     """One 64-bit hash of two (the finaliser of SplitMix64 over an asymmetric sum)."""
     h = first * np.uint64(0x9E3779B97F4A7C15) + (second ^ np.uint64(0xD1B54A32D192ED03))
@@ -39,20 +41,23 @@ def mix(first, second):
     return h ^ (h >> np.uint64(31))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def is_null(x):
     return not (abs(x) <= ABSURD_VALUE)  # true for NaN as well
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", inline="always")
 def standardise(x, statistics, column, asked):
     """The value of a number, by the statistics of earlier events only, clipped."""
+    if abs(x) < TINY_VALUE:
+        x = 0.0
     if column >= len(statistics):  # more columns than are kept: only the sign counts
         return math.copysign(1.0, x) if x != 0.0 else 0.0
     n = statistics[column, COUNT]
     deviations = statistics[column, DEVIATIONS]
-    if deviations > 0.0 and n >= 0.5 * asked:
-        v = (x - statistics[column, MEAN]) / math.sqrt(deviations / n)
+    spread = math.sqrt(deviations / n) if deviations > 0.0 else 0.0
+    if spread > 0.0 and n >= 0.5 * asked:
+        v = (x - statistics[column, MEAN]) / spread
     elif x == 0.0:
         v = 0.0
     else:
@@ -61,22 +66,22 @@ def standardise(x, statistics, column, asked):
     return min(max(v, -CLIP), CLIP)
 
 
-@njit(cache=True)
-def encode(entries, categories, numbers, statistics, asked, bias, slot, value, start):
-    """Write the event's slots and values from ``start`` on, bias first; return how many."""
+@njit(cache=True, error_model="numpy", inline="always")
+def encode(entries, categories, numbers, at, statistics, asked, bias, slot, value, start):
+    """Write the slots and values of event ``at`` from ``start`` on, bias first; return how many."""
     mask = np.uint64(bias - 1)
     slot[start] = bias
     value[start] = 1.0
-    at = start + 1
+    end = start + 1
     squares = 0.0
     for i in range(len(entries)):
         kind = entries[i, 0]
         column = np.int64(entries[i, 1])
         if kind == CATEGORY:
-            hashed = categories[column]
+            hashed = categories[at, column]
             v = 1.0
         elif kind == NUMBER:
-            x = numbers[column]
+            x = numbers[at, column]
             if is_null(x):
                 hashed = entries[i, 4]
                 v = 1.0
@@ -84,25 +89,25 @@ def encode(entries, categories, numbers, statistics, asked, bias, slot, value, s
                 hashed = entries[i, 3]
                 v = standardise(x, statistics, np.int64(entries[i, 2]), asked)
         else:
-            hashed = mix(categories[column], categories[np.int64(entries[i, 2])])
+            hashed = mix(categories[at, column], categories[at, np.int64(entries[i, 2])])
             v = 1.0
-        slot[at] = np.uint32(hashed & mask)
-        value[at] = v
+        slot[end] = np.uint32(hashed & mask)
+        value[end] = v
         squares += v * v
-        at += 1
+        end += 1
     if squares > NORM_LIMIT * NORM_LIMIT:
         shrink = NORM_LIMIT / math.sqrt(squares)
-        for i in range(start + 1, at):
+        for i in range(start + 1, end):
             value[i] *= shrink
-    return at - start
+    return end - start
 
 
-@njit(cache=True)
-def observe_numbers(entries, numbers, statistics, counters):
+@njit(cache=True, error_model="numpy", inline="always")
+def observe_numbers(entries, numbers, at, statistics, counters):
     """Move the statistics by one event (Welford), after it was encoded."""
     for i in range(len(entries)):
         if entries[i, 0] == NUMBER:
-            x = numbers[np.int64(entries[i, 1])]
+            x = numbers[at, np.int64(entries[i, 1])]
             column = np.int64(entries[i, 2])
             if is_null(x):
                 if not math.isnan(x):
@@ -117,30 +122,37 @@ def observe_numbers(entries, numbers, statistics, counters):
     counters[ASKED] += 1
 
 
-@njit(cache=True)
-def weight(weights, slot, bias, settings):
-    """A coordinate's weight from z and n: the proximal step of McMahan et al. 2013, algorithm 1."""
-    z = float(weights[slot, 0])
-    n = float(weights[slot, 1])
-    l1 = settings.l1
-    l2 = settings.l2
-    if slot == bias:  # the base rate is never regularised
-        l1 = 0.0
-        l2 = 0.0
-    if abs(z) <= l1:
-        return 0.0
-    return -(z - math.copysign(l1, z)) / ((settings.beta + math.sqrt(n)) / settings.alpha + l2)
+@njit(cache=True, error_model="numpy", inline="always")
+def look_up(weights, settings, slot, start, size, scratch):
+    """Put z, n, the root of n and the weight of an event's entries into the rows of ``scratch``.
+
+    The weight is the proximal step of McMahan et al. 2013, algorithm 1.
+    """
+    for i in range(size):
+        s = np.int64(slot[start + i])
+        scratch[0, i] = weights[s, 0]
+        scratch[1, i] = weights[s, 1]
+    alpha, beta, l1, l2 = settings.alpha, settings.beta, settings.l1, settings.l2
+    for i in range(size):
+        z = scratch[0, i]
+        root = math.sqrt(scratch[1, i])
+        scratch[2, i] = root
+        scratch[3, i] = -math.copysign(max(abs(z) - l1, 0.0), z) / max((beta + root) / alpha + l2, FLATTEST)
+    # the first entry is the bias: the base rate is never regularised
+    scratch[3, 0] = -scratch[0, 0] / max((beta + scratch[2, 0]) / alpha, FLATTEST)
 
 
-@njit(cache=True)
-def logit_of(weights, bias, settings, slot, value, start, size):
+@njit(cache=True, error_model="numpy", inline="always")
+def logit_of(weights, settings, slot, value, start, size, scratch):
+    """The logit of stored slots and values, by today's weights; ``scratch`` then has what they are made of."""
+    look_up(weights, settings, slot, start, size, scratch)
     total = 0.0
-    for i in range(start, start + size):
-        total += weight(weights, np.int64(slot[i]), bias, settings) * value[i]
+    for i in range(size):
+        total += scratch[3, i] * value[start + i]
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def sigmoid(logit):
     if logit >= 0.0:
         return 1.0 / (1.0 + math.exp(-logit))
@@ -148,88 +160,96 @@ def sigmoid(logit):
     return e / (1.0 + e)
 
 
-@njit(cache=True)
-def learn(state, bias, settings, slot, value, start, size, label, importance):
-    """One step of FTRL-Proximal, by the error that today's weights make on the stored values."""
-    weights = state.weights
-    error = (sigmoid(logit_of(weights, bias, settings, slot, value, start, size)) - label) * importance
-    for i in range(start, start + size):
-        s = np.int64(slot[i])
-        g = error * value[i]
-        n = float(weights[s, 1])
-        # entries that share a slot are applied one after another
-        sigma = (math.sqrt(n + g * g) - math.sqrt(n)) / settings.alpha
-        weights[s, 0] += g - sigma * weight(weights, s, bias, settings)
-        weights[s, 1] = n + g * g
-        state.dirty[s >> BLOCK_SHIFT] = 1
-    state.counters[LEARNED] += 1
+@njit(cache=True, error_model="numpy", inline="always")
+def learn(weights, dirty, counters, settings, slot, value, start, size, label, importance, scratch):
+    """One step of FTRL-Proximal, by the error that today's weights make on the stored values.
+
+    Entries that share a slot take the same weight, and are added one after another.
+    """
+    error = (sigmoid(logit_of(weights, settings, slot, value, start, size, scratch)) - label) * importance
+    alpha = settings.alpha
+    for i in range(size):
+        g = error * value[start + i]
+        n = scratch[1, i]
+        scratch[0, i] = g - (math.sqrt(n + g * g) - scratch[2, i]) / alpha * scratch[3, i]
+        scratch[1, i] = g * g
+    for i in range(size):
+        s = np.int64(slot[start + i])
+        weights[s, 0] += scratch[0, i]
+        weights[s, 1] += scratch[1, i]
+        dirty[s >> BLOCK_SHIFT] = 1
+    counters[LEARNED] += 1
 
 
-@njit(cache=True)
-def ask(entries, categories, numbers, state, bias, settings, slot, value, start):
-    """Encode, score, then let the event move the statistics; return (size, logit)."""
-    size = encode(entries, categories, numbers, state.statistics, state.counters[ASKED], bias, slot, value, start)
-    logit = logit_of(state.weights, bias, settings, slot, value, start, size)
-    observe_numbers(entries, numbers, state.statistics, state.counters)
+@njit(cache=True, error_model="numpy")
+def ask(entries, categories, numbers, at, state, bias, settings, slot, value, start, scratch):
+    """Encode and score event ``at``, then let it move the statistics; return (size, logit)."""
+    weights, statistics, counters = state.weights, state.statistics, state.counters
+    size = encode(entries, categories, numbers, at, statistics, counters[ASKED], bias, slot, value, start)
+    logit = logit_of(weights, settings, slot, value, start, size, scratch)
+    observe_numbers(entries, numbers, at, statistics, counters)
     return size, logit
 
 
-@njit(cache=True)
-def give_up(rows, r):
-    """A row's features are no longer needed; the arena shrinks at once where they are its last."""
-    size = np.int64(rows.size[r])
-    if rows.start[r] + size == rows.used[0]:
-        rows.used[0] -= size
-    else:
-        rows.used[1] += size
-    rows.size[r] = 0
-
-
-@njit(cache=True, nogil=True)
-def walk(entries, events, ops, rows, base, state, bias, settings):
+@njit(cache=True, error_model="numpy", nogil=True)
+def walk(entries, events, ops, rows, base, state, bias, settings, scratch):
     """Carry out the ops one after another, from and into the row table."""
-    for i in range(len(ops.code)):
-        code = ops.code[i]
-        r = ops.row[i] - base
+    # fields of tuples are taken out once: in the loop each would cost a count of references
+    weights, statistics, counters, dirty = state.weights, state.statistics, state.counters, state.dirty
+    categories, numbers = events.categories, events.numbers
+    codes, op_rows, records, labels = ops.code, ops.row, ops.record, ops.label
+    starts, sizes, logits, used = rows.start, rows.size, rows.logit, rows.used
+    slot, value = rows.slot, rows.value
+    for i in range(len(codes)):
+        code = codes[i]
+        r = op_rows[i] - base
         if code & SCORE:
-            record = ops.record[i]
-            start = rows.used[0]
-            size, logit = ask(
-                entries,
-                events.categories[record],
-                events.numbers[record],
-                state,
-                bias,
-                settings,
-                rows.slot,
-                rows.value,
-                start,
-            )
-            rows.start[r] = start
-            rows.size[r] = size
-            rows.logit[r] = logit
-            rows.used[0] = start + size
+            at, start = records[i], used[0]
+            size = encode(entries, categories, numbers, at, statistics, counters[ASKED], bias, slot, value, start)
+            logits[r] = logit_of(weights, settings, slot, value, start, size, scratch)
+            observe_numbers(entries, numbers, at, statistics, counters)
+            starts[r] = start
+            sizes[r] = size
+            used[0] = start + size
         if code & LEARN:
-            start = rows.start[r]
-            size = np.int64(rows.size[r])
-            learn(state, bias, settings, rows.slot, rows.value, start, size, float(ops.label[i]), 1.0)
-            give_up(rows, r)
+            start, size = starts[r], np.int64(sizes[r])
+            learn(weights, dirty, counters, settings, slot, value, start, size, float(labels[i]), 1.0, scratch)
         elif code & DROP:
-            state.counters[DROPPED] += 1
-            give_up(rows, r)
+            counters[DROPPED] += 1
+        if code & (LEARN | DROP):  # the features are no longer needed; at the arena's end they make room at once
+            start, size = starts[r], np.int64(sizes[r])
+            if start + size == used[0]:
+                used[0] -= size
+            else:
+                used[1] += size
+            sizes[r] = 0
 
 
-@njit(cache=True, nogil=True)
-def ask_and_learn_many(entries, categories, numbers, labels, importance, state, bias, settings, slot, value):
+@njit(cache=True, error_model="numpy", nogil=True)
+def ask_and_learn_many(entries, categories, numbers, labels, importance, state, bias, settings, slot, value, scratch):
     """Rows in order, each asked and learned before the next."""
+    start = np.int64(0)  # a literal 0 would compile ``ask`` once more
     for i in range(len(labels)):
-        size, _ = ask(entries, categories[i], numbers[i], state, bias, settings, slot, value, 0)
-        learn(state, bias, settings, slot, value, 0, size, float(labels[i]), importance[i])
+        size, _ = ask(entries, categories, numbers, i, state, bias, settings, slot, value, start, scratch)
+        learn(
+            state.weights,
+            state.dirty,
+            state.counters,
+            settings,
+            slot,
+            value,
+            start,
+            size,
+            labels[i],
+            importance[i],
+            scratch,
+        )
 
 
-@njit(cache=True, nogil=True)
-def score_many(entries, categories, numbers, state, bias, settings, slot, value, logits):
+@njit(cache=True, error_model="numpy", nogil=True)
+def score_many(entries, categories, numbers, state, bias, settings, slot, value, scratch, logits):
     """Rows as they would be scored now; nothing moves."""
+    weights, statistics, asked = state.weights, state.statistics, state.counters[ASKED]
     for i in range(len(logits)):
-        size = encode(entries, categories[i], numbers[i], state.statistics, state.counters[ASKED], bias, slot, value, 0)
-        logits[i] = logit_of(state.weights, bias, settings, slot, value, 0, size)
+        size = encode(entries, categories, numbers, i, statistics, asked, bias, slot, value, 0)
+        logits[i] = logit_of(weights, settings, slot, value, 0, size, scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from models.plan import Plan, make_plan
 from models.state import DROPPED, new_state, sha256
 
 MAX_NUMBERS = 1 << 16  # number columns with statistics of their own
+MAX_IMPORTANCE = 1e9  # its square, summed over any stream, stays within float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ class LogisticRegression(base.MiniBatchClassifier):
         bits: int = 18,
         crosses: Sequence[tuple[str, str]] | None = None,
     ) -> None:
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive, not {alpha}")
-        if not beta >= 0 or not l1 >= 0 or not l2 >= 0:
-            raise ValueError(f"beta, l1 and l2 must not be negative: {beta}, {l1}, {l2}")
+        if not 0 < alpha < math.inf:
+            raise ValueError(f"alpha must be positive and finite, not {alpha}")
+        if not all(0 <= constant < math.inf for constant in (beta, l1, l2)):
+            raise ValueError(f"beta, l1 and l2 must be finite and not negative: {beta}, {l1}, {l2}")
         if not 1 <= bits <= 30:
             raise ValueError(f"bits must be between 1 and 30, not {bits}")
         self.alpha = alpha
@@ -118,14 +120,16 @@ class LogisticRegression(base.MiniBatchClassifier):
         slots, values = np.empty(plan.width, np.uint32), np.empty(plan.width, np.float32)
         size, logit = kernels.ask(
             plan.entries,
-            columns.categories[0],
-            columns.numbers[0],
+            columns.categories,
+            columns.numbers,
+            0,
             self._state,
             self._bias,
             self._settings,
             slots,
             values,
             0,
+            np.empty((4, plan.width)),
         )
         return Prediction(logit, slots[:size], values[:size])
 
@@ -135,12 +139,25 @@ class LogisticRegression(base.MiniBatchClassifier):
         Raises
         ------
         ValueError
-            A label that is not 0 or 1, or a weight that is negative or not finite. Nothing is learned.
+            A label that is not 0 or 1, a weight outside 0 to 1e9, or a prediction of a model with other bits.
+        Nothing is learned.
         """
         label, importance = _as_label(y), _as_importance(w)
         size = len(prediction.slots)
+        if prediction.slots[0] != self._bias:  # a foreign slot would write beyond the weights
+            raise ValueError(f"the prediction was made by a model with other bits than {self.bits}; learn it there")
         kernels.learn(
-            self._state, self._bias, self._settings, prediction.slots, prediction.values, 0, size, label, importance
+            self._state.weights,
+            self._state.dirty,
+            self._state.counters,
+            self._settings,
+            prediction.slots,
+            prediction.values,
+            0,
+            size,
+            label,
+            importance,
+            np.empty((4, size)),
         )
 
     def drop(self, prediction: Prediction) -> None:  # noqa: ARG002 - the mixture will need it
@@ -158,9 +175,11 @@ class LogisticRegression(base.MiniBatchClassifier):
 
     def learn_many(self, X: Any, y: Any, w: Any = None) -> None:  # noqa: N803 - river's name
         """Learn the rows of a pandas, polars or pyarrow frame in order, each as ``learn_one`` would."""
-        columns = columns_of_frame(nw.from_native(X, eager_only=True))
-        labels = np.array([_as_label(label) for label in y])
-        importance = np.ones(len(labels)) if w is None else np.array([_as_importance(weight) for weight in w])
+        columns = self._columns_of(nw.from_native(X, eager_only=True))
+        labels = np.array([_as_label(label) for label in _as_sequence(y)])
+        importance = (
+            np.ones(len(labels)) if w is None else np.array([_as_importance(weight) for weight in _as_sequence(w)])
+        )
         if not len(labels) == len(columns.numbers) == len(importance):
             raise ValueError(f"{len(columns.numbers)} rows, {len(labels)} labels, {len(importance)} weights")
         self._admit(columns.number_names)
@@ -176,24 +195,25 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._settings,
             np.empty(plan.width, np.uint32),
             np.empty(plan.width, np.float32),
+            np.empty((4, plan.width)),
         )
 
     def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
         """Probabilities of False and True, one row per row of the frame, with its index."""
         frame = nw.from_native(X, eager_only=True)
-        logits = self._score(columns_of_frame(frame))
-        p = np.array([kernels.sigmoid(logit) for logit in logits], dtype=np.float64)
+        p = self._probabilities(frame)
         return dataframe.to_native_frame({False: 1.0 - p, True: p}, like=frame)
 
     def predict_many(self, X: Any) -> Any:  # noqa: N803 - river's name
         """True where True is the likelier outcome, one value per row of the frame, with its index."""
         frame = nw.from_native(X, eager_only=True)
-        return dataframe.to_native_series(self._score(columns_of_frame(frame)) > 0, name=None, like=frame)
+        return dataframe.to_native_series(self._probabilities(frame) > 0.5, name=None, like=frame)
 
     @property
     def sha256(self) -> str:
-        """Digest of all that was learned."""
-        return sha256(self._state)
+        """Digest of all that was learned, whatever the order in which numbers became known."""
+        by_name = [self._columns[name] for name in sorted(self._columns)]
+        return sha256(self._state._replace(statistics=self._state.statistics[by_name]))
 
     @property
     def _bias(self) -> int:
@@ -220,6 +240,13 @@ class LogisticRegression(base.MiniBatchClassifier):
             statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
         )
 
+    def _columns_of(self, frame: nw.DataFrame[Any]) -> Columns:
+        return columns_of_frame(frame, self._columns)
+
+    def _probabilities(self, frame: nw.DataFrame[Any]) -> NDArray[np.float64]:
+        logits = self._score(self._columns_of(frame))
+        return np.array([kernels.sigmoid(logit) for logit in logits], dtype=np.float64)
+
     def _score(self, columns: Columns) -> NDArray[np.float64]:
         plan = self._plan(columns)
         logits = np.empty(len(columns.numbers))
@@ -232,20 +259,33 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._settings,
             np.empty(plan.width, np.uint32),
             np.empty(plan.width, np.float32),
+            np.empty((4, plan.width)),
             logits,
         )
         return logits
 
 
+def _as_sequence(values: Any) -> Any:
+    """A pandas, polars or pyarrow series as a list; anything else as it is."""
+    series = nw.from_native(values, series_only=True, pass_through=True)
+    return series.to_list() if isinstance(series, nw.Series) else series
+
+
 def _as_label(y: Any) -> float:
-    if y == 1:
-        return 1.0
-    if y == 0:
-        return 0.0
+    try:
+        if y == 1:
+            return 1.0
+        if y == 0:
+            return 0.0
+    except (TypeError, ValueError):  # pandas' NA, or a whole array
+        pass
     raise ValueError(f"a label is True or False, 1 or 0, not {y!r}")
 
 
 def _as_importance(w: Any) -> float:
-    if 0.0 <= w < float("inf"):
-        return float(w)
-    raise ValueError(f"a weight is a finite number of at least 0, not {w!r}")
+    try:
+        if 0.0 <= w <= MAX_IMPORTANCE:
+            return float(w)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"a weight is a number from 0 to {MAX_IMPORTANCE:g}, not {w!r}")

@@ -37,11 +37,13 @@ class StreamModel:
         numbers: Sequence[str],
         crosses: Sequence[Sequence[str]],
     ) -> None:
-        self._settings = settings
+        # floats: integers would compile every kernel once more
+        self._settings = kernels.Settings(*map(float, settings))
         self._bias = 1 << bits
         statistics = {name: row for row, name in enumerate(sorted(numbers))}
         self._plan = make_plan(categories=categories, numbers=numbers, crosses=crosses, statistics=statistics)
         self._state = new_state(bits=bits, numbers=len(numbers))
+        self._scratch = np.empty((4, self._plan.width))
 
     @property
     def width(self) -> int:
@@ -55,7 +57,9 @@ class StreamModel:
 
     def run(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
         """Carry out the ops in order: score events into their rows, learn from rows, drop them."""
-        kernels.walk(self._plan.entries, events, ops, rows, base, self._state, self._bias, self._settings)
+        kernels.walk(
+            self._plan.entries, events, ops, rows, base, self._state, self._bias, self._settings, self._scratch
+        )
 
     def take_dirty(self) -> list[int]:
         """Blocks of weights that changed since the last call; they count as clean from now on."""
@@ -83,6 +87,7 @@ class StreamModel:
         self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, NDArray[np.float32]]
     ) -> None:
         """Go on from what ``small_state`` and ``block`` gave; a block never written is zero."""
+        self._state.weights[:] = 0.0
         self._state.statistics[:] = small_state["statistics"]
         self._state.counters[:] = small_state["counters"]
         for number, block in blocks.items():

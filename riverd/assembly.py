@@ -15,6 +15,7 @@ from monitors.panes import Panes
 from monitors.rules import Rule, Rules
 from riverd.config import Alert, Config
 from riverd.durations import UNITS_US, format_duration
+from riverd.errors import ConfigError
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.join_kernels import Policy
 from stream.joiner import Joiner
@@ -59,7 +60,7 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
         table=table,
         joiner=Joiner(policy, table, width=model.width, quiet_us=quiet_us),
         model=model,
-        panes=Panes(pane_us=policy.tick_us, windows_us=windows_us, join_window_us=policy.window_us),
+        panes=_panes(config, policy),
         rules=Rules(_rule(alert) for alert in config.alerts),
     )
 
@@ -114,6 +115,13 @@ def _policy(config: Config) -> Policy:
         missing_is_negative=labels.missing == "negative",
         labelled=False,
     )
+
+
+def _panes(config: Config, policy: Policy) -> Panes:
+    try:
+        return Panes(pane_us=policy.tick_us, windows_us=config.monitors.windows, join_window_us=policy.window_us)
+    except ValueError as error:
+        raise ConfigError(f"[monitors] windows do not fit: {error}") from None
 
 
 def _model(config: Config) -> StreamModel:

@@ -156,6 +156,11 @@ class Config(Section):
                 "has both [labels] and [events] label.\n  Keep the one that is true: labels on a topic of their own, "
                 "or in the event."
             )
+        if self.labels is not None and self.labels.topic == self.events.topic:
+            raise ValueError(
+                f'[labels] topic = "{self.labels.topic}" is the topic of the events.\n  Name the topic on which the '
+                f'labels come; if each event brings its own, write label = "..." under [events] and no [labels].'
+            )
         if self.labels is not None and self.events.id is None:
             raise ValueError(
                 "[events] id is missing: labels find their events by it.\n"
@@ -174,7 +179,7 @@ class Config(Section):
     def _windows_fit(self) -> None:
         windows = self.monitors.windows
         for window in windows:
-            if window % self.monitors.tick_us:
+            if not window or window % self.monitors.tick_us:
                 raise ValueError(
                     f'[monitors] windows: "{format_duration(window)}" is not a multiple of the tick, '
                     f"{format_duration(self.monitors.tick_us)} (1/{TICKS_PER_WINDOW} of the shortest, at least 1m).\n"
@@ -187,12 +192,21 @@ class Config(Section):
                 raise ValueError(f"{place} stands there twice.\n  Give each rule a name of its own.")
             if (alert.above is None) == (alert.below is None):
                 raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
+            self._recovers(alert, place)
             if alert.window not in windows:
                 known = ", ".join(f'"{format_duration(window)}"' for window in windows)
                 raise ValueError(
                     f'{place}: window = "{format_duration(alert.window)}" is not among [monitors] windows ({known}).\n'
                     f"  Add it there, or use one of those."
                 )
+
+    def _recovers(self, alert: Alert, place: str) -> None:
+        if alert.recover is None:
+            return
+        if alert.above is not None and alert.recover > alert.above:
+            raise ValueError(f"{place} recover lies above the bound.\n  Write at most {alert.above:g}.")
+        if alert.below is not None and alert.recover < alert.below:
+            raise ValueError(f"{place} recover lies below the bound.\n  Write at least {alert.below:g}.")
 
     @property
     def learned_from(self) -> dict[str, Any]:

@@ -42,10 +42,10 @@ def parse_duration(text: object) -> int:
     if unit not in UNITS_US:
         known = ", ".join(f"{short} ({name})" for short, name in NAMES.items())
         raise ValueError(f"has the unknown unit {unit!r}.\n  Units are {known}.")
-    microseconds = round(float(number) * UNITS_US[unit])
+    microseconds = float(number) * UNITS_US[unit]
     if microseconds > LONGEST_US:
         raise ValueError("is longer than ten years.\n  Check the unit.")
-    return microseconds
+    return round(microseconds)
 
 
 def format_duration(microseconds: int) -> str:
@@ -57,4 +57,6 @@ def format_duration(microseconds: int) -> str:
     for unit in ("w", "d", "h", "m", "s"):
         if microseconds and microseconds % UNITS_US[unit] == 0 and unit != "w":
             return f"{microseconds // UNITS_US[unit]}{unit}"
-    return f"{microseconds / UNITS_US['ms']:g}ms" if microseconds else "0s"
+    if not microseconds:
+        return "0s"
+    return f"{microseconds / UNITS_US['ms']:.3f}".rstrip("0").rstrip(".") + "ms"

@@ -27,8 +27,14 @@ def load_config(path: Path) -> Config:
         raise ConfigError(
             f"{path} does not exist.\n  Name your config with -c, or start from the one that `riverd demo` writes."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can't be read: {error}.") from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} can't be read: {error.strerror}.\n  Check that it is a file, its owner and permissions."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.\n  Save it as UTF-8."
+        ) from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -50,7 +56,6 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
     location = tuple(part for part in fault["loc"] if part != "function-before[parse_duration(), int]")
     where = _where(location, values)
     kind, shown = fault["type"], _shown(fault.get("input"))
-    key = location[-1] if location else ""
     if kind == "value_error":
         text = str(fault["ctx"]["error"])
         if not location:
@@ -61,11 +66,42 @@ def _explain(fault: Any, values: dict[str, Any]) -> str:
         return f"{where} is missing.\n  {_missing_remedy(location)}"
     if kind == "extra_forbidden":
         return f"{where} is not a key that riverd knows.\n  {_nearest(location)}"
-    if kind == "literal_error":
-        return f"{where} = {shown} is not one of {fault['ctx']['expected']}.\n  Choose one of those."
     if kind == "string_pattern_mismatch":
         return f"{where} = {shown} is not a name.\n  Use letters, digits, dots, dashes and underscores, at most 100."
-    return f"{where} = {shown}: {fault['msg']}.\n  Correct {key!r}."
+    return f"{where} = {shown} {_wrong(fault)}"
+
+
+def _wrong(fault: Any) -> str:
+    """What is wrong with a value, and what to write, for the faults that pydantic finds by itself."""
+    bounds = fault.get("ctx", {})
+    match fault["type"]:
+        case "literal_error":
+            known = bounds["expected"].replace("'", '"')
+            return f"is not known.\n  Write {known}."
+        case "string_type":
+            return "is not text.\n  Write text in quotes."
+        case "string_too_short":
+            return "is empty.\n  Write a name."
+        case "list_type":
+            return f"is not a list.\n  Write [{_shown(fault['input'])}]."
+        case "model_type" | "model_attributes_type":
+            return f"is not a table.\n  Write [{fault['loc'][-1]}] in single brackets, and its keys below."
+        case "int_type" | "int_from_float" | "float_type" | "finite_number":
+            return (
+                f"is not a {'whole' if fault['type'].startswith('int') else 'finite'} number.\n  Write one, unquoted."
+            )
+        case "less_than_equal" | "less_than":
+            return f"is too large.\n  Write at most {bounds['le']:g}."
+        case "greater_than_equal":
+            return f"is too small.\n  Write at least {bounds['ge']:g}."
+        case "greater_than":
+            return f"is too small.\n  Write more than {bounds['gt']:g}."
+        case "too_short":
+            return f"has {bounds['actual_length']} entries.\n  List at least {bounds['min_length']}."
+        case "too_long":
+            return f"has too many entries.\n  List at most {bounds['max_length']}."
+        case _:
+            return f"is refused: {fault['msg']}.\n  Write another value."
 
 
 def _where(location: tuple[Any, ...], values: dict[str, Any]) -> str:
@@ -75,8 +111,9 @@ def _where(location: tuple[Any, ...], values: dict[str, Any]) -> str:
     if section == "alerts" and rest:
         rules = values.get("alerts")
         rule = rules[rest[0]] if isinstance(rules, list) and isinstance(rest[0], int) else {}
-        name = rule.get("name", f"number {rest[0]}") if isinstance(rule, dict) else rest[0]
-        return " ".join([f"[[alerts]] {name!r}", *_path(rest[1:])])
+        name = rule.get("name") if isinstance(rule, dict) else None
+        shown = f"{name!r}" if isinstance(name, str) else f"number {rest[0] + 1}"
+        return " ".join([f"[[alerts]] {shown}", *_path(rest[1:])])
     return " ".join([f"[{section}]", *_path(rest)])
 
 
@@ -90,7 +127,10 @@ def _path(parts: Any) -> list[str]:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    if isinstance(value, list):
+        text = f"[{', '.join(map(_shown, value))}]"
+    else:
+        text = f'"{value}"' if isinstance(value, str) else "{...}" if isinstance(value, dict) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

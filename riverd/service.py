@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import time
@@ -29,6 +30,7 @@ log = logging.getLogger("riverd")
 
 IDLE_S = 0.2  # between two looks at a source that has nothing new
 DRAW_S = 0.1
+GC_THRESHOLD = (100_000, 50, 100)  # a batch makes tens of thousands of objects, none of them in a cycle
 
 Show = Callable[[Status], None]
 Reached = Callable[[str], None]
@@ -164,6 +166,8 @@ def _engine(config: Config, source: Source, *, bounded: bool, reached: Reached) 
 def _loop(
     engine: Engine, writer: Writer | None, publisher: Publisher, stop: Stop, show: Show, *, until_idle: bool
 ) -> None:
+    gc.freeze()  # what lives as long as the process need not be looked at again
+    gc.set_threshold(*GC_THRESHOLD)
     drawn_s = 0.0
     show(publisher.status("compiling"))
     while not stop.asked:

@@ -23,7 +23,7 @@ MAX_AHEAD_S = 600  # how far a time may lie past the clock
 EMPTY = "empty"
 
 Id = int | str
-Outcome = bool | int | float | None
+Outcome = bool | float | None  # not int: one beyond float64 must fail in its own message
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import xxhash
 
 from stream.source import Batch, Mark, Partition, SourceError
 
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 16  # larger ones are slower: their memory is mapped anew each time
 FINGERPRINT_BYTES = 1024
 POLL_BYTES = 1 << 25  # a poll of many large messages stops early
 KEPT_BYTES = 1 << 16  # of a message that is too long
@@ -104,6 +104,7 @@ class _Tail:
         self._file = path.open("rb")
         self._end = path.stat().st_size if bounded else None
         self._max_message_bytes = max_message_bytes
+        self._kept_bytes = min(KEPT_BYTES, max_message_bytes)  # the same whatever blocks it is read in
         self._forget_read_ahead()
 
     def _forget_read_ahead(self) -> None:
@@ -114,10 +115,19 @@ class _Tail:
         self._overlong: tuple[bytes, int] | None = None  # such a line, when it is next: its head and length
 
     def end(self) -> int:
-        return self._path.stat().st_size if self._end is None else self._end
+        return self._size() if self._end is None else self._end
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            raise SourceError(
+                f"{self._path} is gone, but riverd is reading it and has come to byte {self.position:,}.\n"
+                f"  Put it back: a partition only grows."
+            ) from None
 
     def seek(self, mark: Mark) -> None:
-        size = self._path.stat().st_size
+        size = self._size()
         if mark.position > size:
             raise SourceError(
                 f"{self._path} has {size:,} bytes, but riverd has read {mark.position:,}: it was cut or replaced.\n"
@@ -148,11 +158,11 @@ class _Tail:
         broken: dict[int, str] = {}
         begin = self._file.tell()
         while len(messages) < max_records and self._read_ahead():
-            if self._overlong is not None or self._file.tell() - begin > POLL_BYTES:
+            if self._overlong is not None or (messages and self._file.tell() - begin > POLL_BYTES):
                 break
             taken = self._lines[self._next : self._next + max_records - len(messages)]
             self._next += len(taken)
-            messages = messages + taken if messages else taken
+            messages += taken
         lengths = np.fromiter(map(len, messages), np.int64, len(messages))
         if self._overlong is not None and not messages:
             head, length = self._overlong
@@ -185,14 +195,15 @@ class _Tail:
         return True
 
     def _split(self, block: bytes) -> None:
-        lines = (self._rest + block).split(b"\n")
+        text = self._rest + block
+        lines = text.split(b"\n")
         self._rest = lines.pop()
         limit = self._max_message_bytes
-        if len(block) + len(self._rest) > limit and max(map(len, lines), default=0) > limit:
+        if len(text) > limit and max(map(len, lines), default=0) > limit:
             place = next(i for i, line in enumerate(lines) if len(line) > limit)
             self._lines = lines[:place]
             if not place:
-                self._overlong = (lines[0][:KEPT_BYTES], len(lines[0]))
+                self._overlong = (lines[0][: self._kept_bytes], len(lines[0]))
                 lines = lines[1:]
             # a long line is handed out alone, so what follows it is read again
             unread = sum(len(line) + 1 for line in lines[place:]) + len(self._rest)
@@ -202,7 +213,7 @@ class _Tail:
         self._lines = lines
         if not lines and len(self._rest) > limit:
             self._skipped = len(self._rest)
-            self._rest = self._rest[:KEPT_BYTES]
+            self._rest = self._rest[: self._kept_bytes]
 
     def _skip(self, block: bytes) -> None:
         tail, newline, rest = block.partition(b"\n")
@@ -218,11 +229,15 @@ class _Tail:
         return max(0, min(BLOCK_BYTES, self._end - self._file.tell()))
 
     def _refuse_shrunk(self) -> None:
-        if self._path.stat().st_size < self.position:
+        size = self._size()
+        if size < self.position:
             raise SourceError(
                 f"{self._path} was cut below byte {self.position:,}, which riverd has read already.\n"
                 f"  Put the old file back, or give new data a new file name: a partition only grows."
             )
+        if size < self._file.tell():  # a half-written line was taken back, to be written anew
+            self._forget_read_ahead()
+            self._file.seek(self.position)
 
     def close(self) -> None:
         self._file.close()

@@ -127,53 +127,16 @@ def rebuild(table, keys, first, last, base):
 
 
 @njit(cache=True)
-def content_of(time, categories, number_bits):
-    """32 bits that change when the time or any feature does."""
+def content_of(time, categories, number_bits, at):
+    """32 bits that change when the time or any feature of event ``at`` does."""
     h = np.uint64(time)
-    for i in range(len(categories)):
-        h = (h ^ categories[i]) * np.uint64(0x9E3779B97F4A7C15)
+    for i in range(categories.shape[1]):
+        h = (h ^ categories[at, i]) * np.uint64(0x9E3779B97F4A7C15)
         h ^= h >> np.uint64(29)
-    for i in range(len(number_bits)):
-        h = (h ^ number_bits[i]) * np.uint64(0xBF58476D1CE4E5B9)
+    for i in range(number_bits.shape[1]):
+        h = (h ^ number_bits[at, i]) * np.uint64(0xBF58476D1CE4E5B9)
         h ^= h >> np.uint64(32)
     return np.uint32(h >> np.uint64(32))
-
-
-@njit(cache=True)
-def emit(ops, cursor, code, row, record, label):
-    at = cursor[OPS]
-    ops.code[at] = code
-    ops.row[at] = row
-    ops.record[at] = record
-    ops.label[at] = label
-    cursor[OPS] = at + 1
-
-
-@njit(cache=True)
-def reject(rejected, cursor, kind, record, why):
-    at = cursor[REJECTED]
-    rejected[at, 0] = kind
-    rejected[at, 1] = record
-    rejected[at, 2] = why
-    cursor[REJECTED] = at + 1
-
-
-@njit(cache=True)
-def expire_row(row, rows, base, policy, ops, cursor, counts):
-    """The row's window has passed: it is dropped, or learned if that is when it is learned."""
-    r = row - base
-    status = rows.status[r]
-    if status & FATE_MASK == PENDING:
-        counts[PENDINGS] -= 1
-        counts[EXPIREDS] += 1
-        rows.status[r] = (status & ~FATE_MASK) | EXPIRED | DONE
-        if policy.missing_is_negative:
-            emit(ops, cursor, RESOLVE | LEARN, row, -1, 0)
-        else:
-            emit(ops, cursor, DROP, row, -1, -1)
-    elif not status & DONE:
-        rows.status[r] = status | DONE
-        emit(ops, cursor, LEARN, row, -1, 1 if status & POSITIVE else 0)
 
 
 @njit(cache=True)
@@ -219,213 +182,242 @@ def pop_late(heap, cursor):
     return row
 
 
-@njit(cache=True)
-def expire(limit, rows, base, heap, policy, ops, cursor, counts):
-    """Expire every row whose window ended before ``limit``, oldest first; False if ``ops`` is full."""
-    while cursor[OPS] < len(ops.code):
-        while cursor[NEXT_EXPIRY] < cursor[NEXT_ROW] and rows.status[cursor[NEXT_EXPIRY] - base] & OUT_OF_ORDER:
-            cursor[NEXT_EXPIRY] += 1
-        in_order = cursor[NEXT_EXPIRY] < cursor[NEXT_ROW]
-        late = cursor[HEAP] > 0
-        if in_order and late:
-            late = heap[0, 0] < rows.time[cursor[NEXT_EXPIRY] - base]
-        if not in_order and not late:
-            return True
-        time = heap[0, 0] if late else rows.time[cursor[NEXT_EXPIRY] - base]
-        if time + policy.window_us >= limit:
-            return True
-        if late:
-            row = pop_late(heap, cursor)
-        else:
-            row = cursor[NEXT_EXPIRY]
-            cursor[NEXT_EXPIRY] += 1
-        expire_row(row, rows, base, policy, ops, cursor, counts)
-    return False
+@njit(cache=True, nogil=True)
+def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):  # noqa: C901, PLR0915
+    """Decide fates from ``cursor[NEXT_RECORD]`` on; stop at a tick, when ``ops`` is full, or at the end.
 
-
-@njit(cache=True)
-def forget(limit, rows, base, index, waiting, waiting_index, policy, cursor, counts):
-    """Let go of rows past ``remember`` and of labels that waited in vain."""
+    One function with closures, which numba inlines: an array handed to a function of its own, or taken out of
+    a tuple in the loop, would cost an atomic count of references each time.
+    """
+    kinds, records, watermark = ordered.kind, ordered.record, ordered.watermark
+    e_key, e_check, e_time, e_order = (
+        ordered.events.key,
+        ordered.events.check,
+        ordered.events.time,
+        ordered.events.order,
+    )
+    e_flaw, e_label, categories = ordered.events.flaw, ordered.events.label, ordered.events.categories
+    bits = ordered.events.numbers.view(np.uint64)
+    l_key, l_check, l_time, l_order = (
+        ordered.labels.key,
+        ordered.labels.check,
+        ordered.labels.time,
+        ordered.labels.order,
+    )
+    l_flaw, l_value = ordered.labels.flaw, ordered.labels.value
+    r_key, r_check, r_content, r_time, r_status = rows.key, rows.check, rows.content, rows.time, rows.status
+    w_key, w_check, w_time, w_deadline, w_value = waiting
+    op_code, op_row, op_record, op_label = ops
+    window_us, early_us, tick_us = policy.window_us, policy.early_us, policy.tick_us
     kept_us = policy.window_us + policy.remember_us
-    while cursor[FIRST_ROW] < cursor[NEXT_EXPIRY] and rows.time[cursor[FIRST_ROW] - base] + kept_us < limit:
-        row = cursor[FIRST_ROW]
-        remove(index, rows.key[row - base], row)
-        cursor[FIRST_ROW] = row + 1
-    while cursor[FIRST_WAITING] < cursor[NEXT_WAITING]:
-        place = cursor[FIRST_WAITING]
-        at = place & (len(waiting.key) - 1)
-        if waiting.value[at] >= 0:
-            if waiting.deadline[at] >= limit:
-                break
-            remove(waiting_index, waiting.key[at], place)
-            counts[WAITINGS] -= 1
-            counts[ORPHANS] += 1
-        cursor[FIRST_WAITING] = place + 1
+    at_maturity, missing_is_negative, labelled = policy.at_maturity, policy.missing_is_negative, policy.labelled
+    wrap = len(w_key) - 1
+    count = len(kinds)
+    cursor[OPS] = 0
+    cursor[REJECTED] = 0
 
+    def emit(code, row, record, label):
+        at = cursor[OPS]
+        op_code[at] = code
+        op_row[at] = row
+        op_record[at] = record
+        op_label[at] = label
+        cursor[OPS] = at + 1
 
-@njit(cache=True)
-def match(row, label, rows, base, policy, ops, cursor, counts):
-    """The label answers the row."""
-    counts[MATCHED] += 1
-    counts[PENDINGS] -= 1
-    counts[RESOLVEDS] += 1
-    r = row - base
-    code = RESOLVE
-    status = (rows.status[r] & ~FATE_MASK) | RESOLVED | (POSITIVE if label == 1 else 0)
-    if not policy.at_maturity:
-        code |= LEARN
-        status |= DONE
-    rows.status[r] = status
-    emit(ops, cursor, code, row, -1, label)
+    def reject(kind, record, why):
+        at = cursor[REJECTED]
+        rejected[at, 0] = kind
+        rejected[at, 1] = record
+        rejected[at, 2] = why
+        cursor[REJECTED] = at + 1
 
-
-@njit(cache=True)
-def take_event(e, events, bits, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):
-    counts[EVENTS] += 1
-    time = events.time[e]
-    row = cursor[NEXT_ROW]
-    r = row - base
-    if policy.labelled:
-        rows.time[r] = time
-        rows.status[r] = RESOLVED | DONE
-        cursor[NEXT_ROW] = cursor[NEXT_EXPIRY] = cursor[FIRST_ROW] = row + 1
+    def match(row, label):
+        """The label answers the row."""
+        counts[MATCHED] += 1
+        counts[PENDINGS] -= 1
         counts[RESOLVEDS] += 1
-        emit(ops, cursor, SCORE | RESOLVE | LEARN, row, e, events.label[e])
-        return
-    key = events.key[e]
-    content = content_of(time, events.categories[e], bits[e])
-    known = find(index, key, events.check[e], rows.check, base, -1)
-    if known >= 0:
-        if rows.content[known - base] == content:
-            counts[DUPLICATE_EVENTS] += 1
+        status = (r_status[row - base] & ~FATE_MASK) | RESOLVED | (POSITIVE if label == 1 else 0)
+        if at_maturity:
+            r_status[row - base] = status
+            emit(RESOLVE, row, -1, label)
         else:
-            counts[CONFLICTS] += 1
-            reject(rejected, cursor, EVENT, e, REJECTED_CONFLICT)
-        return
-    rows.key[r] = key
-    rows.check[r] = events.check[e]
-    rows.content[r] = content
-    rows.time[r] = time
-    rows.status[r] = PENDING
-    cursor[NEXT_ROW] = row + 1
-    insert(index, key, row)
-    counts[PENDINGS] += 1
-    if time < cursor[NEWEST]:
-        rows.status[r] = PENDING | OUT_OF_ORDER
-        push_late(heap, cursor, time, row)
-    else:
-        cursor[NEWEST] = time
-    emit(ops, cursor, SCORE, row, e, -1)
-    if counts[WAITINGS] > 0:
-        place = find(waiting_index, key, events.check[e], waiting.check, 0, len(waiting.key) - 1)
-        if place >= 0:
-            at = place & (len(waiting.key) - 1)
-            if time - policy.early_us <= waiting.time[at] <= time + policy.window_us:
+            r_status[row - base] = status | DONE
+            emit(RESOLVE | LEARN, row, -1, label)
+
+    def expire_row(row):
+        """The row's window has passed: it is dropped, or learned if that is when it is learned."""
+        status = r_status[row - base]
+        if status & FATE_MASK == PENDING:
+            counts[PENDINGS] -= 1
+            counts[EXPIREDS] += 1
+            r_status[row - base] = (status & ~FATE_MASK) | EXPIRED | DONE
+            if missing_is_negative:
+                emit(RESOLVE | LEARN, row, -1, 0)
+            else:
+                emit(DROP, row, -1, -1)
+        elif not status & DONE:
+            r_status[row - base] = status | DONE
+            emit(LEARN, row, -1, 1 if status & POSITIVE else 0)
+
+    def expire(limit):
+        """Expire every row whose window ended before ``limit``, oldest first; False if ``ops`` is full."""
+        while cursor[OPS] < len(op_code):
+            while cursor[NEXT_EXPIRY] < cursor[NEXT_ROW] and r_status[cursor[NEXT_EXPIRY] - base] & OUT_OF_ORDER:
+                cursor[NEXT_EXPIRY] += 1
+            in_order = cursor[NEXT_EXPIRY] < cursor[NEXT_ROW]
+            late = cursor[HEAP] > 0
+            if in_order and late:
+                late = heap[0, 0] < r_time[cursor[NEXT_EXPIRY] - base]
+            if not in_order and not late:
+                return True
+            time = heap[0, 0] if late else r_time[cursor[NEXT_EXPIRY] - base]
+            if time + window_us >= limit:
+                return True
+            row = cursor[NEXT_EXPIRY]
+            if late:
+                row = pop_late(heap, cursor)
+            else:
+                cursor[NEXT_EXPIRY] += 1
+            expire_row(row)
+        return False
+
+    def forget(limit):
+        """Let go of rows past ``remember`` and of labels that waited in vain."""
+        while cursor[FIRST_ROW] < cursor[NEXT_EXPIRY] and r_time[cursor[FIRST_ROW] - base] + kept_us < limit:
+            remove(index, r_key[cursor[FIRST_ROW] - base], cursor[FIRST_ROW])
+            cursor[FIRST_ROW] += 1
+        while cursor[FIRST_WAITING] < cursor[NEXT_WAITING]:
+            at = cursor[FIRST_WAITING] & wrap
+            if w_value[at] >= 0:
+                if w_deadline[at] >= limit:
+                    break
+                remove(waiting_index, w_key[at], cursor[FIRST_WAITING])
+                counts[WAITINGS] -= 1
+                counts[ORPHANS] += 1
+            cursor[FIRST_WAITING] += 1
+
+    def take_labelled(e):
+        counts[EVENTS] += 1
+        counts[RESOLVEDS] += 1
+        row = cursor[NEXT_ROW]
+        r_time[row - base] = e_time[e]
+        r_status[row - base] = RESOLVED | DONE
+        cursor[NEXT_ROW] = cursor[NEXT_EXPIRY] = cursor[FIRST_ROW] = row + 1
+        emit(SCORE | RESOLVE | LEARN, row, e, e_label[e])
+
+    def take_event(e):
+        counts[EVENTS] += 1
+        key, check, time = e_key[e], e_check[e], e_time[e]
+        content = content_of(time, categories, bits, e)
+        known = find(index, key, check, r_check, base, -1)
+        if known >= 0:
+            if r_content[known - base] == content:
+                counts[DUPLICATE_EVENTS] += 1
+            else:
+                counts[CONFLICTS] += 1
+                reject(EVENT, e, REJECTED_CONFLICT)
+            return
+        row = cursor[NEXT_ROW]
+        cursor[NEXT_ROW] = row + 1
+        r = row - base
+        r_key[r] = key
+        r_check[r] = check
+        r_content[r] = content
+        r_time[r] = time
+        r_status[r] = PENDING
+        insert(index, key, row)
+        counts[PENDINGS] += 1
+        if time < cursor[NEWEST]:
+            r_status[r] = PENDING | OUT_OF_ORDER
+            push_late(heap, cursor, time, row)
+        else:
+            cursor[NEWEST] = time
+        emit(SCORE, row, e, -1)
+        if counts[WAITINGS] > 0:
+            place = find(waiting_index, key, check, w_check, 0, wrap)
+            at = place & wrap
+            if place >= 0 and time - early_us <= w_time[at] <= time + window_us:
                 remove(waiting_index, key, place)
                 counts[WAITINGS] -= 1
-                match(row, waiting.value[at], rows, base, policy, ops, cursor, counts)
-                waiting.value[at] = -1
+                match(row, w_value[at])
+                w_value[at] = -1
 
-
-@njit(cache=True)
-def take_label(i, labels, rows, base, index, waiting, waiting_index, policy, ops, cursor, counts):
-    counts[LABELS] += 1
-    key, check, time, value = labels.key[i], labels.check[i], labels.time[i], labels.value[i]
-    row = find(index, key, check, rows.check, base, -1)
-    if row >= 0:
-        r = row - base
-        fate = rows.status[r] & FATE_MASK
-        if fate == EXPIRED or (fate == PENDING and time > rows.time[r] + policy.window_us):
-            counts[LATE] += 1
-        elif fate == RESOLVED:
-            if (rows.status[r] & POSITIVE != 0) == (value == 1):
+    def take_label(i):
+        counts[LABELS] += 1
+        key, check, time, value = l_key[i], l_check[i], l_time[i], l_value[i]
+        row = find(index, key, check, r_check, base, -1)
+        if row >= 0:
+            status, asked_at = r_status[row - base], r_time[row - base]
+            fate = status & FATE_MASK
+            if fate == EXPIRED or (fate == PENDING and time > asked_at + window_us):
+                counts[LATE] += 1
+            elif fate == RESOLVED:
+                if (status & POSITIVE != 0) == (value == 1):
+                    counts[DUPLICATE_LABELS] += 1
+                else:
+                    counts[CORRECTIONS] += 1
+            elif time < asked_at - early_us:
+                counts[ORPHANS] += 1  # older than its event: it answers an earlier one, which is forgotten
+            else:
+                match(row, value)
+            return
+        place = find(waiting_index, key, check, w_check, 0, wrap)
+        if place >= 0:
+            if w_value[place & wrap] == value:
                 counts[DUPLICATE_LABELS] += 1
             else:
                 counts[CORRECTIONS] += 1
-        elif time < rows.time[r] - policy.early_us:
-            counts[ORPHANS] += 1  # older than its event: it answers an earlier one, which is forgotten
+        elif cursor[NEXT_WAITING] - cursor[FIRST_WAITING] <= wrap:
+            place = cursor[NEXT_WAITING]
+            at = place & wrap
+            w_key[at] = key
+            w_check[at] = check
+            w_time[at] = time
+            w_deadline[at] = l_order[i] + early_us
+            w_value[at] = value
+            cursor[NEXT_WAITING] = place + 1
+            insert(waiting_index, key, place)
+            counts[WAITINGS] += 1
         else:
-            match(row, value, rows, base, policy, ops, cursor, counts)
-        return
-    place = find(waiting_index, key, check, waiting.check, 0, len(waiting.key) - 1)
-    if place >= 0:
-        if waiting.value[place & (len(waiting.key) - 1)] == value:
-            counts[DUPLICATE_LABELS] += 1
-        else:
-            counts[CORRECTIONS] += 1
-    elif cursor[NEXT_WAITING] - cursor[FIRST_WAITING] < len(waiting.key):
-        place = cursor[NEXT_WAITING]
-        at = place & (len(waiting.key) - 1)
-        waiting.key[at] = key
-        waiting.check[at] = check
-        waiting.time[at] = time
-        waiting.deadline[at] = labels.order[i] + policy.early_us
-        waiting.value[at] = value
-        cursor[NEXT_WAITING] = place + 1
-        insert(waiting_index, key, place)
-        counts[WAITINGS] += 1
-    else:
-        counts[ORPHANS] += 1
+            counts[ORPHANS] += 1
 
-
-@njit(cache=True, nogil=True)
-def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):
-    """Decide fates from ``cursor[NEXT_RECORD]`` on; stop at a tick, when ``ops`` is full, or at the end."""
-    cursor[OPS] = 0
-    cursor[REJECTED] = 0
-    events, labels = ordered.events, ordered.labels
-    bits = events.numbers.view(np.uint64)
-    count = len(ordered.kind)
     while True:
         i = cursor[NEXT_RECORD]
         if i == count:
-            order = ordered.watermark
-        elif ordered.kind[i] == EVENT:
-            order = events.order[ordered.record[i]]
+            order = watermark
+        elif kinds[i] == EVENT:
+            order = e_order[records[i]]
         else:
-            order = labels.order[ordered.record[i]]
+            order = l_order[records[i]]
         if order != NEVER:
             if cursor[NEXT_TICK] == NEVER:
-                cursor[NEXT_TICK] = (order // policy.tick_us + 1) * policy.tick_us
+                cursor[NEXT_TICK] = (order // tick_us + 1) * tick_us
             limit = min(order, cursor[NEXT_TICK])
-            if not expire(limit, rows, base, heap, policy, ops, cursor, counts):
-                return FULL
-            if not policy.labelled:
-                forget(limit, rows, base, index, waiting, waiting_index, policy, cursor, counts)
+            if not labelled:
+                if not expire(limit):
+                    return FULL
+                forget(limit)
             cursor[WATERMARK] = max(cursor[WATERMARK], limit)
             if order >= cursor[NEXT_TICK]:
                 cursor[TARGET] = order
                 return TICKED
         if i == count:
             return DONE_ALL
-        if cursor[OPS] + 2 > len(ops.code) or cursor[REJECTED] + 1 > len(rejected):
+        if cursor[OPS] + 2 > len(op_code) or cursor[REJECTED] + 1 > len(rejected):
             return FULL
-        record = ordered.record[i]
+        record = records[i]
         cursor[NEXT_RECORD] = i + 1
         cursor[LAST] = max(cursor[LAST], order)
-        kind = ordered.kind[i]
-        flaw = events.flaw[record] if kind == EVENT else labels.flaw[record]
+        kind = kinds[i]
+        flaw = e_flaw[record] if kind == EVENT else l_flaw[record]
         if flaw == DEAD:
             counts[DEADS] += 1
-            reject(rejected, cursor, kind, record, REJECTED_DEAD)
+            reject(kind, record, REJECTED_DEAD)
         elif flaw != SOUND:
             counts[TOMBSTONES] += 1
-        elif kind == EVENT:
-            take_event(
-                record,
-                events,
-                bits,
-                rows,
-                base,
-                index,
-                heap,
-                waiting,
-                waiting_index,
-                policy,
-                ops,
-                rejected,
-                cursor,
-                counts,
-            )
+        elif kind != EVENT:
+            take_label(record)
+        elif labelled:
+            take_labelled(record)
         else:
-            take_label(record, labels, rows, base, index, waiting, waiting_index, policy, ops, cursor, counts)
+            take_event(record)

@@ -131,6 +131,8 @@ class Merger:
         lane.columns = columns if lane.columns is None else _concatenate([lane.columns, columns])
         lane.chunks.append(chunk)
         lane.fetched_position = chunk.next_position
+        if lane.closed:  # what lies past the end has been passed over, not released
+            lane.fetched_position = int(chunk.columns.position[np.searchsorted(order, self._to)])
         if len(order):
             lane.last_order = int(order[-1])
 

@@ -27,7 +27,7 @@ def to_microseconds(times: Sequence[Timestamp] | Iterable[Timestamp], count: int
     times = list(times)
     try:
         seconds = np.fromiter(times, np.float64, count)
-    except TypeError:
+    except (TypeError, OverflowError):  # a datetime, null, or an integer beyond float64
         return np.fromiter(map(_one, times), np.int64, count)
     valid = (seconds >= 0.0) & (seconds < LAST_MILLISECOND)
     scaled = np.rint(np.where(valid, seconds, 0.0) * np.where(seconds < LAST_SECOND, 1e6, 1e3)).astype(np.int64)
@@ -38,9 +38,9 @@ def _one(time: Timestamp) -> int:
     if time is None:
         return INVALID
     if isinstance(time, datetime):
-        since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
-        return since // MICROSECOND if since >= timedelta(0) else INVALID
-    return int(to_microseconds([time], 1)[0])
+        since_us = ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // MICROSECOND
+        return since_us if 0 <= since_us < LAST_MILLISECOND * 1000 else INVALID
+    return int(to_microseconds([time], 1)[0]) if 0 <= time < LAST_MILLISECOND else INVALID
 
 
 def to_text(microseconds: int) -> str:

@@ -1,0 +1,109 @@
+"""A file read in any pieces, against its content split by newline."""
+
+from collections import Counter
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream import files
+from stream.files import BYTE_ORDER_MARK, FileSource
+from stream.source import Mark, Partition
+
+LINES = Partition("lines", "0")
+LIMIT = 12
+
+line = st.binary(max_size=8) | st.binary(min_size=LIMIT - 1, max_size=LIMIT + 2) | st.binary(min_size=30, max_size=60)
+contents = st.builds(
+    lambda start, lines, rest: start + b"".join(one.replace(b"\n", b"\r") + b"\n" for one in lines) + rest,
+    st.sampled_from([b"", BYTE_ORDER_MARK]),
+    st.lists(line, max_size=12),
+    st.binary(max_size=40),
+)
+
+
+def expected(content):
+    """(position, message or its beginning, its length if it is too long) of each whole line."""
+    position = 0
+    for text in content.split(b"\n")[:-1]:
+        message = text.removeprefix(BYTE_ORDER_MARK) if position == 0 else text
+        if len(text) > LIMIT:
+            yield position, text[:LIMIT].removeprefix(BYTE_ORDER_MARK) if position == 0 else text[:LIMIT], len(text)
+        else:
+            yield position, message, None
+        position += len(text) + 1
+
+
+def read(source, polls):
+    """What comes until the end in polls of these sizes, in the form of ``expected``."""
+    got = []
+    while not source.at_end(LINES):
+        size = next(polls)
+        (batch,) = source.poll([LINES], size)
+        assert 0 < len(batch.messages) <= size
+        for i, (position, message) in enumerate(zip(batch.positions.tolist(), batch.messages, strict=True)):
+            reason = batch.broken.get(i)
+            got.append((position, message, None if reason is None else int(reason.split()[3].replace(",", ""))))
+        assert batch.positions.dtype == np.int64
+        assert batch.next_position > batch.positions[-1]
+    assert source.poll([LINES], 5) == []
+    return got
+
+
+def sizes(numbers):
+    while True:
+        yield from numbers
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "lines"
+    folder.mkdir()
+    return folder / "0.jsonl"
+
+
+def test_any_blocks_and_polls_give_the_lines(path):
+    seen = Counter()
+
+    @settings(max_examples=400, deadline=None)
+    @given(
+        contents,
+        st.integers(1, 40),
+        st.lists(st.integers(1, 5), min_size=1, max_size=4),
+        st.lists(st.integers(0, 400), max_size=5),
+        st.booleans(),
+        st.data(),
+    )
+    def check(content, block_bytes, polls, cuts, bounded, data):
+        cuts = sorted(min(cut, len(content)) for cut in cuts)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(files, "BLOCK_BYTES", block_bytes)
+            patch.setattr(files, "POLL_BYTES", data.draw(st.sampled_from([1, 50, 10_000])))
+            pieces = [content] if bounded else np.split(np.frombuffer(content, np.uint8), cuts)
+            path.write_bytes(bytes(pieces[0]))
+            opened = FileSource(path.parents[1], ["lines"], bounded=bounded, max_message_bytes=LIMIT)
+            with closing(opened) as source:
+                turns = sizes(polls)
+                got = read(source, turns)
+                for piece in pieces[1:]:
+                    with path.open("ab") as file:
+                        file.write(bytes(piece))
+                    got += read(source, turns)
+                lines = list(expected(content))
+                assert got == lines
+
+                place = data.draw(st.integers(0, len(lines)))
+                mark = lines[place][0] if place < len(lines) else content.rfind(b"\n") + 1
+                source.seek({LINES: Mark(mark)})
+                assert read(source, turns) == lines[place:]
+            too_long = sum(length is not None for *_, length in lines)
+            seen["too long"] += too_long
+            seen["too long in pieces"] += too_long and len(pieces) > 1
+            seen["marked"] += bool(lines) and content.startswith(BYTE_ORDER_MARK)
+
+    check()
+    assert seen["too long"] > 100
+    assert seen["too long in pieces"] > 20
+    assert seen["marked"] > 10

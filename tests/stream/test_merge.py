@@ -1,0 +1,233 @@
+"""Any polling of any partitions gives the one order, against sorting."""
+
+from collections import Counter
+from itertools import accumulate, cycle
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream.decoding import Chunk
+from stream.merge import BEGINNING, END, EVENT, LABEL, Merger
+from stream.records import DEAD, SOUND, TOMBSTONE, Events, Labels
+from stream.source import Partition
+
+
+class Stream(NamedTuple):
+    """One partition: the own time and the flaw of each record; its position is 10 × index."""
+
+    partition: Partition
+    kind: int
+    records: list[tuple[int, int]]
+
+    def orders(self):
+        return list(accumulate((time if flaw == SOUND else BEGINNING for time, flaw in self.records), max))
+
+    def chunk(self, first, last, number):
+        records = self.records[first:last]
+        n = len(records)
+        position = np.arange(first, last, dtype=np.int64) * 10
+        time = np.array([time for time, _ in records], np.int64)
+        shared = {
+            "key": position.astype(np.uint64),
+            "check": np.full(n, number, np.uint32),
+            "time": time,
+            "order": time,
+            "partition": np.full(n, number, np.int32),
+            "position": position,
+            "flaw": np.array([flaw for _, flaw in records], np.uint8),
+        }
+        if self.kind == EVENT:
+            wide = position[:, np.newaxis].repeat(3, axis=1)
+            columns = Events(
+                **shared, label=np.full(n, -1, np.int8), categories=wide.astype(np.uint64), numbers=wide.astype(float)
+            )
+        else:
+            columns = Labels(**shared, value=np.ones(n, np.int8))
+        reasons = {10 * (first + i): f"flaw {flaw}" for i, (_, flaw) in enumerate(records) if flaw != SOUND}
+        return Chunk(self.partition, columns, 10 * last, [payload(self.partition, p) for p in position], reasons)
+
+
+def payload(partition, position):
+    return f"{partition} {position}".encode()
+
+
+def expected(streams):
+    """All records in merged order: (order, kind, partition, position)."""
+    return sorted(
+        (order, stream.kind, stream.partition, 10 * i) for stream in streams for i, order in enumerate(stream.orders())
+    )
+
+
+def merger_of(streams, lanes=()):
+    """A merger of these partitions, at its beginning or where ``lanes`` of another were released to."""
+    nothing = [Stream(Partition("", ""), kind, []).chunk(0, 0, 0).columns for kind in (EVENT, LABEL)]
+    merger = Merger(events_empty=nothing[0], labels_empty=nothing[1])
+    for stream in streams:
+        merger.add(stream.partition, kind=stream.kind)
+    for lane in lanes:
+        merger.lanes[lane.partition].live = True
+    return merger
+
+
+class Reader:
+    """Polls streams into a merger as the engine does, and remembers what came out."""
+
+    def __init__(self, streams, merger):
+        self.streams, self.merger = streams, merger
+        self.next = {s.partition: merger.lanes[s.partition].released_position // 10 for s in streams}
+        self.released = []
+
+    def at_end(self, stream):
+        return self.next[stream.partition] == len(stream.records)
+
+    def done(self):
+        lanes = self.merger.lanes
+        return all(not len(lanes[s.partition]) and (lanes[s.partition].closed or self.at_end(s)) for s in self.streams)
+
+    def step(self, sizes, at_most):
+        chunks = []
+        for stream in self.streams:
+            lane = self.merger.lanes[stream.partition]
+            if stream.partition in self.merger.wanted(at_most):
+                first = self.next[stream.partition]
+                last = min(first + next(sizes), len(stream.records))
+                if last > first:
+                    chunks.append(stream.chunk(first, last, lane.number))
+                    self.next[stream.partition] = last
+            lane.live = not self.at_end(stream)
+        ordered = self.merger.push(chunks)
+        for kind, record in zip(ordered.kind.tolist(), ordered.record.tolist(), strict=True):
+            columns = ordered.events if kind == EVENT else ordered.labels
+            position = int(columns.position[record])
+            partition, message, reason = self.merger.message(int(columns.partition[record]), position)
+            assert message == payload(partition, position)
+            assert (reason is None) == (columns.flaw[record] == SOUND)
+            assert columns.key[record] == position
+            if kind == EVENT:
+                assert columns.numbers[record].tolist() == columns.categories[record].tolist() == [position] * 3
+            self.released.append((int(columns.order[record]), kind, partition, position))
+        self.check_watermark(ordered)
+
+    def check_watermark(self, ordered):
+        assert ordered.watermark == self.merger.watermark == max([BEGINNING, *(order for order, *_ in self.released)])
+
+
+records = st.lists(st.tuples(st.integers(0, 12), st.sampled_from([SOUND] * 6 + [DEAD, TOMBSTONE])), max_size=12).map(
+    lambda steps: [(max(0, i + jitter - 6), flaw) for i, (jitter, flaw) in enumerate(steps)]
+)
+
+
+@st.composite
+def streams_of_up_to_six(draw):
+    names = draw(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6, unique=True))
+    kinds = draw(st.lists(st.sampled_from([EVENT, LABEL]), min_size=len(names), max_size=len(names)))
+    # one topic of each kind, the events' the first by name
+    return [
+        Stream(Partition("arrived" if kind == LABEL else "aired", name), kind, draw(records))
+        for name, kind in zip(names, kinds, strict=True)
+    ]
+
+
+polls = st.lists(st.integers(0, 4), min_size=1, max_size=8).map(lambda sizes: [*sizes, 1])
+
+
+def complete(streams, reader):
+    """What must have been released by now: all that no record still to come can precede."""
+    rank = {s.partition: i for i, s in enumerate(sorted(streams, key=lambda s: (s.kind, s.partition)))}
+    fronts = [(reader.merger.lanes[s.partition].last_order, rank[s.partition]) for s in streams if not reader.at_end(s)]
+    front = min(fronts, default=(END, 0))
+    fetched = [r for r in expected(streams) if r[3] < 10 * reader.next[r[2]]]
+    return [r for r in fetched if (r[0], rank[r[2]]) <= front]
+
+
+def test_any_polling_gives_the_sorted_order_as_early_as_it_can():
+    seen = Counter()
+
+    @settings(max_examples=300, deadline=None)
+    @given(streams_of_up_to_six(), polls, st.integers(1, 6))
+    def check(streams, sizes, at_most):
+        everything = expected(streams)
+        reader, turns = Reader(streams, merger_of(streams)), cycle(sizes)
+        while not reader.done():
+            reader.step(turns, at_most)
+            assert reader.released == everything[: len(reader.released)] == complete(streams, reader)
+            waiting = everything[len(reader.released) :]
+            for stream in streams:
+                ahead = [position for *_, partition, position in waiting if partition == stream.partition]
+                lane = reader.merger.lanes[stream.partition]
+                assert lane.released_position == min(ahead, default=10 * len(stream.records))
+                assert lane.fetched_position == 10 * reader.next[stream.partition]
+        assert reader.released == everything
+        seen["equal times"] += len({order for order, *_ in everything}) < len(everything)
+        seen["empty partition"] += any(not s.records for s in streams) and bool(everything)
+        seen["partitions"] = max(seen["partitions"], len(streams))
+
+    check()
+    assert seen["equal times"] > 50
+    assert seen["empty partition"] > 10
+    assert seen["partitions"] == 6
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams_of_up_to_six(), polls, st.integers(0, 12), polls)
+def test_a_new_merger_goes_on_where_the_old_one_had_released(streams, sizes, steps, later_sizes):
+    before, turns = Reader(streams, merger_of(streams)), cycle(sizes)
+    for _ in range(steps):
+        before.step(turns, 4)
+    merger = merger_of([])
+    for partition, lane in before.merger.lanes.items():
+        merger.add(partition, kind=lane.kind, position=lane.released_position, order=lane.released_order)
+    merger.watermark = before.merger.watermark
+    after, turns = Reader(streams, merger), cycle(later_sizes)
+    after.check_watermark = lambda ordered: None  # it knows no more of what was released before
+    while not after.done():
+        after.step(turns, 4)
+    assert before.released + after.released == expected(streams)
+
+
+@settings(max_examples=300, deadline=None)
+@given(streams_of_up_to_six(), polls, st.none() | st.integers(0, 20), st.none() | st.integers(0, 20))
+def test_a_limit_releases_a_stretch_of_the_merged_order(streams, sizes, from_us, to_us):
+    merger = merger_of(streams)
+    merger.limit(from_us=from_us, to_us=to_us)
+    reader, turns = Reader(streams, merger), cycle(sizes)
+    while not reader.done():
+        reader.step(turns, 4)
+    first, last = BEGINNING if from_us is None else from_us, END if to_us is None else to_us
+    assert reader.released == [record for record in expected(streams) if first <= record[0] < last]
+    for stream in streams:
+        beyond = [10 * i for i, order in enumerate(stream.orders()) if order >= last]
+        assert merger.lanes[stream.partition].released_position == min(beyond, default=10 * len(stream.records))
+
+
+def test_equal_times_are_labels_first_then_topic_and_partition():
+    partitions = [("z", "1", EVENT), ("a", "2", EVENT), ("y", "2", LABEL), ("y", "10", LABEL)]
+    streams = [Stream(Partition(topic, name), kind, [(5, SOUND)]) for topic, name, kind in partitions]
+    reader = Reader(streams, merger_of(streams))
+    reader.step(cycle([1]), 9)
+    assert [".".join(partition) for *_, partition, _ in reader.released] == ["y.10", "y.2", "a.2", "z.1"]
+
+
+def test_a_partition_that_was_left_out_does_not_go_behind_the_watermark():
+    lively, silent = (Stream(Partition("t", name), EVENT, [(time, SOUND)]) for name, time in (("0", 9), ("1", 3)))
+    merger = merger_of([lively, silent])
+    assert len(merger.push([lively.chunk(0, 1, 0)]).kind) == 0  # the other might bring something older
+    merger.lanes[silent.partition].live = False
+    assert merger.push([]).events.order.tolist() == [9]
+    merger.lanes[silent.partition].live = True
+    ordered = merger.push([silent.chunk(0, 1, 1)])
+    assert (ordered.events.time.tolist(), ordered.events.order.tolist(), len(ordered.kind)) == ([3], [9], 0)
+    merger.lanes[lively.partition].live = False
+    assert len(merger.push([]).kind) == 1
+
+
+def test_a_message_that_was_not_released_last_is_not_found():
+    stream = Stream(Partition("t", "0"), EVENT, [(1, SOUND)])
+    merger = merger_of([stream])
+    merger.push([stream.chunk(0, 1, 0)])
+    merger.push([])
+    with pytest.raises(LookupError, match="lane 0 has not released a message at 0"):
+        merger.message(0, 0)
