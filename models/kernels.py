@@ -19,7 +19,7 @@ CLIP = 3.0  # standard deviations
 NORM_LIMIT = 5.0  # of an event's values without the bias
 ABSURD_VALUE = 1e15  # beyond it a number is null
 TINY_VALUE = 1e-150  # below it a number is zero: its square would be lost
-FLATTEST = 1e-12  # divisor of a weight: without beta, n may be zero in float32 where z is not
+FLATTEST = 1e-12  # divisor of a weight: without beta, n may be zero where z is not
 BLOCK_SHIFT = BLOCK_SLOTS.bit_length() - 1
 
 

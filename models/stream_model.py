@@ -71,7 +71,7 @@ class StreamModel:
         """These blocks did not reach the store after all."""
         self._state.dirty[list(blocks)] = 1
 
-    def block(self, number: int) -> NDArray[np.float32]:
+    def block(self, number: int) -> NDArray[np.float64]:
         """A copy of one block of weights, shape (slots, 2)."""
         return self._state.weights[number * BLOCK_SLOTS : (number + 1) * BLOCK_SLOTS].copy()
 
@@ -84,7 +84,7 @@ class StreamModel:
         return {"weights": self._state.weights.copy(), **self.small_state()}
 
     def restore(
-        self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, NDArray[np.float32]]
+        self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, NDArray[np.float64]]
     ) -> None:
         """Go on from what ``small_state`` and ``block`` gave; a block never written is zero."""
         self._state.weights[:] = 0.0

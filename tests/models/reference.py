@@ -99,7 +99,7 @@ class Encoder:
 class FTRL:
     """FTRL-Proximal, algorithm 1 of McMahan et al. 2013; z and n are kept in ``precision``."""
 
-    def __init__(self, *, alpha, beta, l1, l2, bias, precision=np.float32):
+    def __init__(self, *, alpha, beta, l1, l2, bias, precision=np.float64):
         self.alpha, self.beta, self.l1, self.l2, self.bias = alpha, beta, l1, l2, bias
         self.z, self.n = defaultdict(float), defaultdict(float)
         self.rounded = lambda value: float(precision(value))

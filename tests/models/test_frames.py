@@ -75,7 +75,7 @@ def test_a_frame_equals_its_rows(library, data):
     rows, labels = data
     expected, model = by_rows(rows, labels), by_frame(library(rows), labels)
     assert model.sha256 == expected.sha256
-    forecast = np.column_stack([*np.asarray(model.predict_proba_many(as_pandas_objects(rows))).T])
+    forecast = model.predict_proba_many(as_pandas_objects(rows)).to_numpy()
     assert forecast.tolist() == [list(expected.predict_proba_one(x).values()) for x in rows]
     assert list(model.predict_many(as_pandas_objects(rows))) == [expected.predict_one(x) for x in rows]
 
@@ -178,9 +178,17 @@ def test_an_empty_text_column_is_a_category_for_crosses():
 
 @pytest.mark.parametrize(
     "labels",
-    [[True, False, True], (1, 0, 1), np.array([1.0, 0.0, 1.0]), np.array([True, False, True])]
-    + [pd.Series([1, 0, 1], index=[5, 6, 7]), pd.Series([True, False, True], dtype="boolean")]
-    + [pl.Series([True, False, True]), pa.chunked_array([[True, False], [True]]), pa.chunked_array([[1, 0, 1]])],
+    [
+        [True, False, True],
+        (1, 0, 1),
+        np.array([1.0, 0.0, 1.0]),
+        np.array([True, False, True]),
+        pd.Series([1, 0, 1], index=[5, 6, 7]),
+        pd.Series([True, False, True], dtype="boolean"),
+        pl.Series([True, False, True]),
+        pa.chunked_array([[True, False], [True]]),
+        pa.chunked_array([[1, 0, 1]]),
+    ],
     ids=lambda y: type(y).__module__.split(".")[0] + type(y).__name__,
 )
 def test_labels_and_weights_may_be_of_any_library(labels):

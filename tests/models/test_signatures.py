@@ -43,7 +43,7 @@ for numbers in (NUMBERS, NUMBERS[:1]):
     steps = [(SCORE, 0, 0, -1), (SCORE, 1, 1, -1), (LEARN, 0, -1, 1), (DROP, 1, -1, -1)]
     daemon.run(ops_of(steps), rows, BASE, columns)
     daemon.run(ops_of([]), rows, BASE, events_of([])._replace(numbers=columns.numbers[:0]))
-    copy = StreamModel(Settings(1, 1, 0, 0), bits=8, categories=CATEGORIES, numbers=numbers, crosses=CROSSES)
+    copy = StreamModel(Settings(0.1, 1.0, 0.0, 0.0), bits=8, categories=CATEGORIES, numbers=numbers, crosses=CROSSES)
     copy.restore(daemon.small_state(), {0: daemon.block(0)})
     copy.run(ops_of([(SCORE | LEARN, 2, 2, 1)]), rows, BASE, columns)
 
