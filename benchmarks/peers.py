@@ -32,7 +32,6 @@ def vw_quality(path: str) -> tuple[float, float]:
 
 def river(path: str, rows: int) -> Iterator[tuple[float, bool]]:
     """Predict, then learn, row by row."""
-    from river import feature_extraction  # noqa: F401 - the pipeline's parts
     from river import linear_model, preprocessing
 
     hasher, model = preprocessing.FeatureHasher(n_features=1 << 18, seed=1), linear_model.LogisticRegression()

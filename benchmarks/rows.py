@@ -21,8 +21,8 @@ DELAY_FACTOR = 2000  # labels come 2,000 times sooner than planes landed: median
 DATA = Path(__file__).parent / "data"
 
 
-def flights() -> list[tuple[dict[str, object], bool, float]]:
-    """Features, label and delay in seconds of each flight that arrived, by scheduled departure."""
+def flights() -> list[tuple[str, bool, float]]:
+    """JSON of the features, label and delay in seconds of each flight that arrived, by scheduled departure."""
     write_topics(DATA / "flights")
     arrivals = {}
     with (DATA / "flights" / "arrivals" / "0.jsonl").open() as lines:
@@ -46,33 +46,35 @@ def flights() -> list[tuple[dict[str, object], bool, float]]:
                 "route": f"{flight['origin']}-{flight['dest']}",
                 **{name: flight[name] for name in NUMBERS if flight[name] is not None},
             }
-            rows.append((features, late, (arrived - scheduled).total_seconds()))
+            body = json.dumps(features, separators=(",", ":"))[1:]
+            rows.append((body, late, (arrived - scheduled).total_seconds()))
     return rows
 
 
-def write(pairs: int) -> Path:
-    """Write ``pairs`` rows in each form, once, and return their folder."""
-    folder = DATA / f"rows-{pairs}"
+def write(pairs: int, *, outcomes: bool = True) -> Path:
+    """Write ``pairs`` rows in each form, once, and return their folder; without outcomes only the events."""
+    folder = DATA / (f"rows-{pairs}" if outcomes else f"events-{pairs}")
     if (folder / "done").exists():
         return folder
     for topic in ("labelled", "events", "outcomes"):
         (folder / topic).mkdir(parents=True, exist_ok=True)
     source = flights()
-    with (folder / "labelled" / "0.jsonl").open("w") as labelled, (folder / "events" / "0.jsonl").open("w") as events:
+    with (folder / "events" / "0.jsonl").open("w") as events:
         for i in range(pairs):
-            features, late, _ = source[i % len(source)]
-            head = f'"_id":"f{i}","_time":{START_MS + i}'
-            body = json.dumps(features, separators=(",", ":"))[1:]
-            truth = f'"_late":{"true" if late else "false"},"_label":{1 if late else -1}'
-            labelled.write(f"{{{head},{truth},{body}\n")
-            events.write(f"{{{head},{body}\n")
-    with (folder / "outcomes" / "0.jsonl").open("w") as outcomes:
-        outcomes.writelines(_outcomes(source, pairs))
+            events.write(f'{{"_id":"f{i}","_time":{START_MS + i},{source[i % len(source)][0]}\n')
+    if outcomes:
+        with (folder / "labelled" / "0.jsonl").open("w") as labelled:
+            for i in range(pairs):
+                body, late, _ = source[i % len(source)]
+                truth = f'"_late":{"true" if late else "false"},"_label":{1 if late else -1}'
+                labelled.write(f'{{"_id":"f{i}","_time":{START_MS + i},{truth},{body}\n')
+        with (folder / "outcomes" / "0.jsonl").open("w") as labels:
+            labels.writelines(_outcomes(source, pairs))
     (folder / "done").touch()
     return folder
 
 
-def _outcomes(source: list[tuple[dict[str, object], bool, float]], pairs: int) -> Iterator[str]:
+def _outcomes(source: list[tuple[str, bool, float]], pairs: int) -> Iterator[str]:
     """The labels in order of their times."""
     due = ((START_MS + i + round(source[i % len(source)][2] * 1000 / DELAY_FACTOR), i) for i in range(pairs))
     for at, i in sorted(due):

@@ -14,24 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.hashing import hash_feature
+from stream.records import MAX_WORDS
 
 TEXT_OR_BOOLEAN = (str, bool, np.bool_)
+LISTS = (list, tuple)
 NUMBER_TYPES = (float, int, numbers.Real, Decimal)  # the frequent ones first: the others are asked slowly
-WANTED = "a feature is text, a number, a boolean or None"
+WANTED = "a feature is text, a number, a boolean, a list of words or None"
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """n events as columns: category hashes (n, c) and numbers (n, k), with the names of both."""
+    """n events as columns, with their names.
+
+    Hashes of categories (n, c), numbers (n, k), and hashes of words (n, MAX_WORDS times the lists), 0 behind the last.
+    """
 
     category_names: tuple[str, ...]
     number_names: tuple[str, ...]
+    word_names: tuple[str, ...]
     categories: NDArray[np.uint64]
     numbers: NDArray[np.float64]
+    words: NDArray[np.uint64]
 
 
 def columns_of_dict(x: Mapping[Any, Any], known_numbers: Container[str]) -> Columns:
-    """One event. Text and booleans are categories, numbers numbers; None, NaN and pandas' NA are null.
+    """One event. Text and booleans are categories, numbers numbers, lists of text words; None and NaN are null.
 
     A null is a number's where the name has been a number before, else a category's; the slot is the same.
 
@@ -44,6 +51,8 @@ def columns_of_dict(x: Mapping[Any, Any], known_numbers: Container[str]) -> Colu
     hashes: list[int] = []
     number_names: list[str] = []
     values: list[float] = []
+    word_names: list[str] = []
+    words: list[int] = []
     for key, value in x.items():
         name = key if isinstance(key, str) else str(key)
         if isinstance(value, TEXT_OR_BOOLEAN):
@@ -59,13 +68,19 @@ def columns_of_dict(x: Mapping[Any, Any], known_numbers: Container[str]) -> Colu
         elif isinstance(value, NUMBER_TYPES):
             number_names.append(name)
             values.append(_as_float(value))
+        elif isinstance(value, LISTS) and all(isinstance(word, str) for word in value):
+            word_names.append(name)
+            hashes_of_words = [hash_feature(name, word) for word in value[:MAX_WORDS]]
+            words += hashes_of_words + [0] * (MAX_WORDS - len(hashes_of_words))
         else:
             raise TypeError(f"feature {name!r} is a {type(value).__name__}; {WANTED}")
     return Columns(
         tuple(category_names),
         tuple(number_names),
+        tuple(word_names),
         np.array(hashes, dtype=np.uint64).reshape(1, len(hashes)),
         np.array(values, dtype=np.float64).reshape(1, len(values)),
+        np.array(words, dtype=np.uint64).reshape(1, len(words)),
     )
 
 
@@ -115,8 +130,10 @@ def columns_of_frame(frame: nw.DataFrame[Any], known_numbers: Container[str]) ->
     return Columns(
         tuple(category_names),
         tuple(number_names),
+        (),
         _stack(categories, rows, np.uint64),
         _stack(values, rows, np.float64),
+        np.zeros((rows, 0), np.uint64),
     )
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from models.plan import CATEGORY, NUMBER
+from models.plan import CATEGORY, NUMBER, WORDS
 from models.state import ABSURD, ASKED, BLOCK_SLOTS, COUNT, DEVIATIONS, DROPPED, LEARNED, MEAN, SQUARES
-from stream.records import DROP, LEARN, SCORE
+from stream.records import DROP, LEARN, MAX_WORDS, SCORE
 
 CLIP = 3.0  # standard deviations
 NORM_LIMIT = 5.0  # of an event's values without the bias
@@ -67,7 +67,7 @@ def standardise(x, statistics, column, asked):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def encode(entries, categories, numbers, at, statistics, asked, bias, slot, value, start):
+def encode(entries, categories, numbers, words, at, statistics, asked, bias, slot, value, start):
     """Write the slots and values of event ``at`` from ``start`` on, bias first; return how many."""
     mask = np.uint64(bias - 1)
     slot[start] = bias
@@ -88,6 +88,16 @@ def encode(entries, categories, numbers, at, statistics, asked, bias, slot, valu
             else:
                 hashed = entries[i, 3]
                 v = standardise(x, statistics, np.int64(entries[i, 2]), asked)
+        elif kind == WORDS:
+            for place in range(column, column + MAX_WORDS):
+                hashed = words[at, place]
+                if hashed == 0:
+                    break
+                slot[end] = np.uint32(hashed & mask)
+                value[end] = 1.0
+                squares += 1.0
+                end += 1
+            continue
         else:
             hashed = mix(categories[at, column], categories[at, np.int64(entries[i, 2])])
             v = 1.0
@@ -182,10 +192,10 @@ def learn(weights, dirty, counters, settings, slot, value, start, size, label, i
 
 
 @njit(cache=True, error_model="numpy")
-def ask(entries, categories, numbers, at, state, bias, settings, slot, value, start, scratch):
+def ask(entries, categories, numbers, words, at, state, bias, settings, slot, value, start, scratch):
     """Encode and score event ``at``, then let it move the statistics; return (size, logit)."""
     weights, statistics, counters = state.weights, state.statistics, state.counters
-    size = encode(entries, categories, numbers, at, statistics, counters[ASKED], bias, slot, value, start)
+    size = encode(entries, categories, numbers, words, at, statistics, counters[ASKED], bias, slot, value, start)
     logit = logit_of(weights, settings, slot, value, start, size, scratch)
     observe_numbers(entries, numbers, at, statistics, counters)
     return size, logit
@@ -196,16 +206,18 @@ def walk(entries, events, ops, rows, base, state, bias, settings, scratch):
     """Carry out the ops one after another, from and into the row table."""
     # fields of tuples are taken out once: in the loop each would cost a count of references
     weights, statistics, counters, dirty = state.weights, state.statistics, state.counters, state.dirty
-    categories, numbers = events.categories, events.numbers
+    categories, numbers, words = events.categories, events.numbers, events.words
     codes, op_rows, records, labels = ops.code, ops.row, ops.record, ops.label
     starts, sizes, logits, used = rows.start, rows.size, rows.logit, rows.used
-    slot, value = rows.slot, rows.value
+    slot, value, importance = rows.slot, rows.value, rows.weight
     for i in range(len(codes)):
         code = codes[i]
         r = op_rows[i] - base
         if code & SCORE:
             at, start = records[i], used[0]
-            size = encode(entries, categories, numbers, at, statistics, counters[ASKED], bias, slot, value, start)
+            size = encode(
+                entries, categories, numbers, words, at, statistics, counters[ASKED], bias, slot, value, start
+            )
             logits[r] = logit_of(weights, settings, slot, value, start, size, scratch)
             observe_numbers(entries, numbers, at, statistics, counters)
             starts[r] = start
@@ -213,7 +225,19 @@ def walk(entries, events, ops, rows, base, state, bias, settings, scratch):
             used[0] = start + size
         if code & LEARN:
             start, size = starts[r], np.int64(sizes[r])
-            learn(weights, dirty, counters, settings, slot, value, start, size, float(labels[i]), 1.0, scratch)
+            learn(
+                weights,
+                dirty,
+                counters,
+                settings,
+                slot,
+                value,
+                start,
+                size,
+                float(labels[i]),
+                float(importance[r]),
+                scratch,
+            )
         elif code & DROP:
             counters[DROPPED] += 1
         if code & (LEARN | DROP):  # the features are no longer needed; at the arena's end they make room at once
@@ -226,11 +250,13 @@ def walk(entries, events, ops, rows, base, state, bias, settings, scratch):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def ask_and_learn_many(entries, categories, numbers, labels, importance, state, bias, settings, slot, value, scratch):
+def ask_and_learn_many(
+    entries, categories, numbers, words, labels, importance, state, bias, settings, slot, value, scratch
+):
     """Rows in order, each asked and learned before the next."""
     start = np.int64(0)  # a literal 0 would compile ``ask`` once more
     for i in range(len(labels)):
-        size, _ = ask(entries, categories, numbers, i, state, bias, settings, slot, value, start, scratch)
+        size, _ = ask(entries, categories, numbers, words, i, state, bias, settings, slot, value, start, scratch)
         learn(
             state.weights,
             state.dirty,
@@ -247,9 +273,9 @@ def ask_and_learn_many(entries, categories, numbers, labels, importance, state, 
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def score_many(entries, categories, numbers, state, bias, settings, slot, value, scratch, logits):
+def score_many(entries, categories, numbers, words, state, bias, settings, slot, value, scratch, logits):
     """Rows as they would be scored now; nothing moves."""
     weights, statistics, asked = state.weights, state.statistics, state.counters[ASKED]
     for i in range(len(logits)):
-        size = encode(entries, categories, numbers, i, statistics, asked, bias, slot, value, 0)
+        size = encode(entries, categories, numbers, words, i, statistics, asked, bias, slot, value, 0)
         logits[i] = logit_of(weights, settings, slot, value, 0, size, scratch)

@@ -122,6 +122,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             plan.entries,
             columns.categories,
             columns.numbers,
+            columns.words,
             0,
             self._state,
             self._bias,
@@ -188,6 +189,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             plan.entries,
             columns.categories,
             columns.numbers,
+            columns.words,
             labels,
             importance,
             self._state,
@@ -235,6 +237,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         return make_plan(
             categories=columns.category_names,
             numbers=columns.number_names,
+            words=columns.word_names,
             crosses=self.crosses or (),
             # a name without statistics of its own is encoded by its sign
             statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
@@ -254,6 +257,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             plan.entries,
             columns.categories,
             columns.numbers,
+            columns.words,
             self._state,
             self._bias,
             self._settings,

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.hashing import NULL, hash_feature, hash_text
+from stream.records import MAX_WORDS
 
-CATEGORY, NUMBER, CROSS = 0, 1, 2
+CATEGORY, NUMBER, CROSS, WORDS = 0, 1, 2, 3
 PLAN_COLUMNS = 5
 
 
@@ -19,8 +20,8 @@ class Plan:
     """What the encoder walks, one row of ``entries`` per feature, sorted by name.
 
     A row is (kind, column, second column or statistics column, hash of the name, hash of its null):
-    a category reads ``categories[column]``, a number ``numbers[column]`` with its statistics, and a cross
-    mixes two category columns.
+    a category reads ``categories[column]``, a number ``numbers[column]`` with its statistics, a cross mixes two
+    category columns, and words are ``words[column]`` and those after it, until a zero.
     """
 
     entries: NDArray[np.uint64]  # (features, 5)
@@ -28,7 +29,8 @@ class Plan:
     @property
     def width(self) -> int:
         """The most entries that one event can have, the bias included."""
-        return len(self.entries) + 1
+        lists = int((self.entries[:, 0] == WORDS).sum())
+        return len(self.entries) + 1 + (MAX_WORDS - 1) * lists
 
 
 def cross_name(pair: Sequence[str]) -> str:
@@ -41,8 +43,9 @@ def make_plan(
     numbers: Sequence[str],
     crosses: Sequence[Sequence[str]],
     statistics: Mapping[str, int],
+    words: Sequence[str] = (),
 ) -> Plan:
-    """Lay out features of which ``categories`` and ``numbers`` name the columns, in their order.
+    """Lay out features of which ``categories``, ``numbers`` and ``words`` name the columns, in their order.
 
     ``statistics`` gives the row of each number's running statistics. A cross of which a column is missing
     is left out.
@@ -56,5 +59,6 @@ def make_plan(
     for first, second in crosses:
         if first in place and second in place:
             rows.append((cross_name((first, second)), (CROSS, place[first], place[second], 0, 0)))
+    rows += [(name, (WORDS, MAX_WORDS * column, 0, 0, 0)) for column, name in enumerate(words)]
     rows.sort()
     return Plan(np.array([row for _, row in rows], dtype=np.uint64).reshape(len(rows), PLAN_COLUMNS))

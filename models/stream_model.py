@@ -22,7 +22,7 @@ class StreamModel:
         The constants of FTRL-Proximal.
     bits
         There are 2^bits slots.
-    categories, numbers
+    categories, numbers, words
         Names of the columns of ``Events``, in their order.
     crosses
         Pairs of categories.
@@ -36,12 +36,15 @@ class StreamModel:
         categories: Sequence[str],
         numbers: Sequence[str],
         crosses: Sequence[Sequence[str]],
+        words: Sequence[str] = (),
     ) -> None:
         # floats: integers would compile every kernel once more
         self._settings = kernels.Settings(*map(float, settings))
         self._bias = 1 << bits
         statistics = {name: row for row, name in enumerate(sorted(numbers))}
-        self._plan = make_plan(categories=categories, numbers=numbers, crosses=crosses, statistics=statistics)
+        self._plan = make_plan(
+            categories=categories, numbers=numbers, crosses=crosses, statistics=statistics, words=words
+        )
         self._state = new_state(bits=bits, numbers=len(numbers))
         self._scratch = np.empty((4, self._plan.width))
 

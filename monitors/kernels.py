@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream.records import DROP, RESOLVE, SCORE
+from stream.records import CORRECT, EXPIRE, RESOLVE, SCORE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -66,6 +66,16 @@ def add(
         span[place, 0] = used
     span[place, 0] = min(span[place, 0], used)
     span[place, 1] = max(span[place, 1], used + 1)
+
+
+@njit(cache=True)
+def correct(place: int, label: int, logit: float, counts: Ints, sums: Floats) -> None:
+    """Move an outcome that was judged by the other label; its probability stays."""
+    used, _, loss = judge(logit, label)
+    _, _, wrong_loss = judge(logit, 1 - label)
+    counts[place, used, 1 if label == 1 else 0] += 1
+    counts[place, used, 0 if label == 1 else 1] -= 1
+    sums[place, used, 1] += loss - wrong_loss
 
 
 @njit(cache=True)
@@ -131,11 +141,17 @@ def walk(
             if inside:
                 add(place, label[i] == 1, used, probability, logloss, counts, sums, span)
                 changed[place] = True
-        if code[i] & DROP:
+        if code[i] & EXPIRE:
             traffic[length, 1] += 1
             if inside:
                 traffic[place, 1] += 1
-        if not inside and code[i] & (SCORE | RESOLVE | DROP):
+        if code[i] & CORRECT:  # a final pane as well, while it is there: it was wrong
+            correct(length, label[i], logit[at], counts, sums)
+            changed[length] = True
+            if pane > clock[NEWEST] - length and pane <= clock[NEWEST] and span[place, 0] < span[place, 1]:
+                correct(place, label[i], logit[at], counts, sums)
+                changed[place] = True
+        elif not inside and code[i] & (SCORE | RESOLVE | EXPIRE):
             clock[OUTSIDE] += 1
 
 

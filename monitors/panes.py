@@ -19,6 +19,12 @@ End = Literal["final", "provisional"]
 State = dict[str, NDArray[np.generic]]
 
 
+def panes_needed(*, pane_us: int, windows_us: Sequence[int], join_window_us: int) -> int:
+    """Length of the ring: the longest window, the join window, and the panes still open."""
+    # the pane in which the watermark stands, and one that the join window may cut
+    return max(windows_us, default=pane_us) // pane_us + -(-join_window_us // pane_us) + 2 + SPARE_PANES
+
+
 class Window(NamedTuple):
     """The tally of a stretch of event time: from ``start_us`` up to, without, ``end_us``."""
 
@@ -43,6 +49,8 @@ class Panes:
         Lengths of the windows to be asked for, each a multiple of ``pane_us``.
     join_window_us
         How long after its event time a label may come.
+    stall_us
+        How far ``advance`` may lag behind the events, when labels are waited for beyond their window.
 
     Attributes
     ----------
@@ -65,18 +73,17 @@ class Panes:
     (74, 98, 0)
     """
 
-    def __init__(self, *, pane_us: int, windows_us: Sequence[int], join_window_us: int) -> None:
+    def __init__(self, *, pane_us: int, windows_us: Sequence[int], join_window_us: int, stall_us: int = 0) -> None:
         if pane_us <= 0 or join_window_us < 0:
             raise ValueError(f"a pane of {pane_us} us and a join window of {join_window_us} us: need > 0 and >= 0")
         for window_us in windows_us:
             if window_us <= 0 or window_us % pane_us:
                 raise ValueError(f"the window of {window_us} us is no multiple of the pane of {pane_us} us")
-        longest_us = max(windows_us, default=pane_us)
-        # the pane in which the watermark stands, and one that the join window may cut
-        length = longest_us // pane_us + -(-join_window_us // pane_us) + 2 + SPARE_PANES
+        # while labels have stalled, finality stands still and the ring has to reach further back
+        length = panes_needed(pane_us=pane_us, windows_us=windows_us, join_window_us=join_window_us + stall_us)
         if length > PANES_AT_MOST:
             raise ValueError(
-                f"a window of {_seconds(longest_us)} and a join window of {_seconds(join_window_us)} in panes of "
+                f"a window of {_seconds(max(windows_us, default=pane_us))} and a join window of {_seconds(join_window_us)} in panes of "
                 f"{_seconds(pane_us)} make {length:,} panes, more than {PANES_AT_MOST:,}.\n"
                 "  Make the shortest window longer (it sets the pane), or the longest window shorter."
             )
@@ -103,7 +110,8 @@ class Panes:
     def observe(self, ops: Ops, rows: Rows, base: int) -> None:
         """Take ops in merged order; the row ``r`` of an op is at ``r - base`` in ``rows`` and has a finite logit.
 
-        SCORE counts an event, RESOLVE judges the served logit by the op's label, DROP counts an expiry.
+        SCORE counts an event, RESOLVE judges the served logit by the op's label, EXPIRE counts an expiry, and
+        CORRECT judges anew what was judged by the other label: also in a final pane, while the ring has it.
         """
         walk(
             np.ascontiguousarray(ops.code),

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.external import ExternalModel
 from models.hashing import CategoryHashes, hash_feature
 from models.kernels import Settings
 from models.stream_model import StreamModel
 from monitors.panes import Panes
 from monitors.rules import Rule, Rules
-from riverd.config import Alert, Config
+from riverd.config import Alert, Config, as_tuple
 from riverd.durations import UNITS_US, format_duration
-from riverd.errors import ConfigError
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.join_kernels import Policy
 from stream.joiner import Joiner
 from stream.merge import Merger
 from stream.rows import RowTable
-from stream.schema import EventSchema, LabelSchema, TimePart
+from stream.schema import Bucket, Category, EventSchema, LabelSchema, TimePart
 from stream.source import Batch, Partition
 
 # 1970-01-01 was a Thursday
@@ -38,7 +39,7 @@ class Parts:
     merger: Merger
     table: RowTable
     joiner: Joiner
-    model: StreamModel
+    model: StreamModel | ExternalModel
     panes: Panes
     rules: Rules
 
@@ -60,7 +61,12 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
         table=table,
         joiner=Joiner(policy, table, width=model.width, quiet_us=quiet_us),
         model=model,
-        panes=_panes(config, policy),
+        panes=Panes(
+            pane_us=policy.tick_us,
+            windows_us=windows_us,
+            join_window_us=policy.window_us,
+            stall_us=policy.window_us if policy.missing_is_negative else 0,
+        ),
         rules=Rules(_rule(alert) for alert in config.alerts),
     )
 
@@ -70,13 +76,38 @@ def _event_schema(config: Config) -> EventSchema:
     return EventSchema(
         topic=events.topic,
         time=events.time,
-        # a labelled event needs no id: nothing has to find it again
-        id=events.id if config.labels is not None else None,
+        # a labelled event needs no id unless duplicates are looked for: nothing has to find it again
+        id=_ids(events.id) if config.labels is not None or events.dedupe is not None else None,
         label=events.label,
+        positive=_positive(events.positive_when),
+        weight=events.weight,
+        score=events.score,
         categories={name: CategoryHashes(name) for name in features.categories},
         numbers=tuple(features.numbers),
         time_parts=tuple(_time_part(name) for name in features.time_parts),
+        buckets={name: _bucket(name, edges) for name, edges in features.buckets.items()},
+        words={name: CategoryHashes(name) for name in features.words},
     )
+
+
+def _ids(ids: Any) -> str | tuple[str, ...] | None:
+    names = as_tuple(ids)
+    return (names[0] if len(names) == 1 else names) if names else None
+
+
+def _positive(values: Any) -> frozenset[Category] | None:
+    return None if values is None else frozenset(as_tuple(values))
+
+
+def bucket_name(name: str) -> str:
+    """The category that a bucketed number is."""
+    return f"{name}#bucket"
+
+
+def _bucket(name: str, edges: Sequence[float]) -> Bucket:
+    texts = [f"below {edges[0]:g}", *(f"from {edge:g}" for edge in edges), None]
+    hashes: NDArray[np.uint64] = np.array([hash_feature(bucket_name(name), text) for text in texts], dtype=np.uint64)
+    return np.array(edges, dtype=np.float64), hashes
 
 
 def _time_part(name: str) -> TimePart:
@@ -89,7 +120,13 @@ def _label_schema(config: Config) -> LabelSchema | None:
     labels = config.labels
     if labels is None:
         return None
-    return LabelSchema(topic=labels.topic, id=labels.id, time=labels.time, value=labels.value)
+    return LabelSchema(
+        topic=labels.topic,
+        id=_ids(labels.id) or (),
+        time=labels.time,
+        value=labels.value,
+        positive=_positive(labels.positive_when),
+    )
 
 
 def _merger(event_decoder: EventDecoder) -> Merger:
@@ -105,7 +142,8 @@ def _merger(event_decoder: EventDecoder) -> Merger:
 def _policy(config: Config) -> Policy:
     labels, tick_us = config.labels, config.monitors.tick_us
     if labels is None:
-        return Policy(0, 0, 0, tick_us, at_maturity=False, missing_is_negative=False, labelled=True)
+        known_us = config.events.dedupe or 0
+        return Policy(0, 0, known_us, tick_us, at_maturity=False, missing_is_negative=False, labelled=True)
     return Policy(
         window_us=labels.window,
         early_us=labels.early_window,
@@ -117,21 +155,17 @@ def _policy(config: Config) -> Policy:
     )
 
 
-def _panes(config: Config, policy: Policy) -> Panes:
-    try:
-        return Panes(pane_us=policy.tick_us, windows_us=config.monitors.windows, join_window_us=policy.window_us)
-    except ValueError as error:
-        raise ConfigError(f"[monitors] windows do not fit: {error}") from None
-
-
-def _model(config: Config) -> StreamModel:
+def _model(config: Config) -> StreamModel | ExternalModel:
     model, features = config.model, config.features
+    if model.kind == "external":
+        return ExternalModel()
     return StreamModel(
         Settings(model.alpha, model.beta, model.l1, model.l2),
         bits=model.bits,
-        categories=[*features.categories, *features.time_parts],
+        categories=[*features.categories, *features.time_parts, *map(bucket_name, features.buckets)],
         numbers=features.numbers,
         crosses=features.crosses,
+        words=features.words,
     )
 
 

@@ -6,21 +6,24 @@ Small state is written whole. The rest is blocks, of which a checkpoint holds on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from riverd.config import Config
+from riverd.alertmanager import notice_of
+from riverd.config import CHANNELS, Config
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from storage.arrays import decode, encode
 from storage.blocks import Block
 from storage.checkpoint import Checkpoint
 from storage.load import Loaded
+from storage.outbox import Notice
 from storage.snapshots import NewSnapshot
+from stream.records import AlertChange
 from stream.rows import SEGMENT
 from stream.source import Mark, Partition
 
@@ -37,6 +40,7 @@ class Capture:
 
     header: dict[str, Any]
     small: Arrays
+    notices: list[Notice]
     blocks: dict[tuple[str, int], Arrays | None]  # None: no longer needed
     unsaved: Unsaved
     snapshot: Arrays | None
@@ -61,6 +65,7 @@ class Capture:
             alerts=self.unsaved.alerts,
             dead_letters=self.unsaved.dead_letters,
             snapshot=snapshot,
+            notices=self.notices,
         )
 
 
@@ -113,6 +118,7 @@ class Checkpointer:
                 for lane in parts.merger.lanes.values()
             ],
             "runs": [list(run) for run in runs],
+            "paused_by": engine.paused_by,
         }
         small = (
             _prefixed("joiner", parts.joiner.state())
@@ -122,7 +128,8 @@ class Checkpointer:
         )
         unsaved, engine.unsaved = engine.unsaved, Unsaved()
         snapshot = parts.model.whole_state() if with_snapshot else None
-        return Capture(header, small, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places)
+        notices = _notices(engine.config, unsaved.alerts)
+        return Capture(header, small, notices, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places)
 
     def saved(self, capture: Capture) -> None:
         """The store has it."""
@@ -136,6 +143,7 @@ class Checkpointer:
         self._unsaved_panes.update(capture.pane_places)
         engine.unsaved.alerts[:0] = capture.unsaved.alerts
         engine.unsaved.dead_letters[:0] = capture.unsaved.dead_letters
+        engine.unsaved.learning |= capture.unsaved.learning
 
     def _capture_rows(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[tuple[int, int]]:
         table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
@@ -196,6 +204,7 @@ class Checkpointer:
             panes |= arrays
         parts.panes.restore(panes)
         parts.rules.restore(_under("rules", small))
+        engine.restore_learning(header.get("paused_by"))
         parts.merger.watermark = header["merged_to"]
         marks: dict[Partition, Mark] = {}
         orders: dict[Partition, int] = {}
@@ -204,6 +213,17 @@ class Checkpointer:
             marks[partition] = Mark(position, fingerprint)
             orders[partition] = order
         engine.start(marks, orders)
+
+
+def _notices(config: Config, changes: Sequence[AlertChange]) -> list[Notice]:
+    """Whom to tell of these changes."""
+    actions = {alert.name: alert.action for alert in config.alerts}
+    return [
+        notice_of(change, channel)
+        for change in changes
+        for channel in dict.fromkeys(actions.get(change.rule, ()))
+        if channel in CHANNELS
+    ]
 
 
 def _decoded(loaded: Loaded, kind: str) -> dict[int, Arrays]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from riverd.client import Client
     from riverd.service import Run
     from riverd.status import Status
 
@@ -19,6 +20,8 @@ EPILOG = """examples:
   riverd run -c riverd.toml                     run until stopped (Ctrl-C, SIGTERM)
   riverd run -c riverd.toml --until-idle --json work off what is there, print the result
   riverd replay -c riverd.toml --from 2013-06-01 --to 2013-07-01
+  riverd top                                    watch the one that runs
+  riverd learning pause                         stop learning for now; serving and judging go on
 """
 
 
@@ -49,6 +52,15 @@ def parser() -> argparse.ArgumentParser:
     )
     replay.add_argument("--to", dest="end", metavar="TIME", help="event time before which to end (default: the end)")
     _json(replay)
+
+    top_screen = commands.add_parser("top", help="watch a running riverd (q leaves)")
+    _running(top_screen)
+    _json(top_screen)
+
+    learning = commands.add_parser("learning", help="pause or resume learning in a running riverd")
+    learning.add_argument("what", choices=("pause", "resume"), help="serving and judging go on in either case")
+    _running(learning)
+    _json(learning)
     return top
 
 
@@ -63,6 +75,15 @@ def _config(command: argparse.ArgumentParser) -> None:
         "-c", "--config", type=Path, default=Path("riverd.toml"), metavar="FILE", help="the config (%(default)s)"
     )
     command.add_argument("-v", "--verbose", action="store_true", help="log the details of every minute")
+
+
+def _running(command: argparse.ArgumentParser) -> None:
+    """Which one that runs."""
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--url", help="where it listens (default: what the config says)")
+    where.add_argument(
+        "-c", "--config", type=Path, default=Path("riverd.toml"), metavar="FILE", help="its config (%(default)s)"
+    )
 
 
 def _json(command: argparse.ArgumentParser) -> None:
@@ -139,6 +160,33 @@ def _replay(options: argparse.Namespace) -> int:
     return 0
 
 
+def _top(options: argparse.Namespace) -> int:
+    client = _client(options)
+    if options.json:
+        from dataclasses import asdict
+
+        print(json.dumps(asdict(client.status())))
+        return 0
+    from riverd.top import top
+
+    top(client)
+    return 0
+
+
+def _learning(options: argparse.Namespace) -> int:
+    state = "paused" if options.what == "pause" else "running"
+    client = _client(options)
+    client.set_learning(state)
+    print(json.dumps({"state": state}) if options.json else f"{client.url}: learning is {state}")
+    return 0
+
+
+def _client(options: argparse.Namespace) -> Client:
+    from riverd.client import Client, url_of
+
+    return Client(options.url or url_of(options.config))
+
+
 def _screen(options: argparse.Namespace) -> Any:
     """Draws on a terminal; elsewhere the log says enough."""
     from contextlib import nullcontext
@@ -182,7 +230,7 @@ def _moment(option: str, text: str | None) -> int | None:
         ) from None
 
 
-_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay}
+_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay, "top": _top, "learning": _learning}
 
 if __name__ == "__main__":
     sys.exit(main())

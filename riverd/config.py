@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_validator,
+)
 
+from monitors.panes import PANES_AT_MOST, panes_needed
 from monitors.quality import METRICS
+from riverd.addresses import Listen, check_url, parse_listen
 from riverd.durations import UNITS_US, format_duration, parse_duration
 
 Duration = Annotated[
     int, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="always", return_type=str)
 ]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Url = Annotated[str, AfterValidator(check_url)]
 
 TICKS_PER_WINDOW = 24
 SHORTEST_TICK_US = UNITS_US["m"]
 TIME_PARTS = ("hour", "weekday")
+CHANNELS = ("log", "webhook", "alertmanager")  # actions that tell somebody
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
 
 
+Ids = Name | Annotated[list[Name], Field(min_length=1, max_length=8)]  # one field, or several together
+Scalar = str | int | float | bool
+Values = Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=100)]
+
+
 class Model(Section):
     """The learner."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # keys all that is stored
-    kind: Literal["ftrl"] = "ftrl"
+    kind: Literal["ftrl", "external"] = "ftrl"  # "external": the event brings the score of another model
     bits: Annotated[int, Field(ge=8, le=28)] = 18  # 2^bits weights
-    alpha: Annotated[float, Field(gt=0, le=100)] = 0.2  # learning rate before gradients shrink it
+    alpha: Annotated[float, Field(gt=0, le=100)] = 0.3  # learning rate before gradients shrink it
     beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     l1: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
@@ -52,17 +71,26 @@ class Events(Section):
 
     topic: Name
     time: Name  # RFC 3339, or epoch seconds or milliseconds
-    id: Name | None = None  # needed where labels come on a topic of their own
+    id: Ids | None = None  # needed where labels come on a topic of their own
     label: Name | None = None  # labelled events; no [labels] then
+    positive_when: Values | None = None  # values of the label that are positive; default: true or 1
+    dedupe: Duration | None = None  # labelled events: an id is known this long, a second one ignored
+    weight: Name | None = None  # how much the event counts in learning; null is 1
+    score: Name | None = None  # kind = "external": its probability
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return as_tuple(self.id)
 
 
 class Labels(Section):
     """The outcomes, on a topic of their own."""
 
     topic: Name
-    id: Name
+    id: Ids
     time: Name
     value: Name | None = None  # true/false or 1/0; without it a label means positive
+    positive_when: Values | None = None  # values that are positive, where it is neither
     window: Duration = UNITS_US["d"]  # how long after its event a label may come
     early_window: Duration = UNITS_US["m"]  # and how long before
     remember: Duration | None = None  # ids stay known this long after the window; default: the window
@@ -81,20 +109,30 @@ class Features(Section):
     numbers: list[Name] = []
     crosses: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []  # pairs of categories
     time_parts: list[Literal["hour", "weekday"]] = []  # of the event time, in UTC
+    words: list[Name] = []  # lists of text, of which the first 64 are used
+    buckets: dict[Name, Annotated[list[float], Field(min_length=1, max_length=1000)]] = {}  # numbers cut at these edges
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [*self.categories, *self.numbers, *self.time_parts]
+        names = [*self.categories, *self.numbers, *self.time_parts, *self.words]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"names {twice[0]!r} twice.\n  A field is a category or a number, once.")
-        if not names:
-            raise ValueError("names no field.\n  List at least one field under categories or numbers.")
+        for name, edges in self.buckets.items():
+            if name in self.categories or name in self.words:
+                raise ValueError(f"buckets {name!r}, which is no number.\n  Take it out of categories and words.")
+            if any(low >= high for low, high in pairwise(edges)):
+                raise ValueError(f"buckets {name!r} at edges that do not rise.\n  Sort them, each once.")
         known = {*self.categories, *self.time_parts}
         for name in (name for pair in self.crosses for name in pair):
             if name not in known:
                 raise ValueError(f"crosses {name!r}, which is not among categories or time_parts.\n  Add it there.")
         return self
+
+    @property
+    def fields(self) -> list[str]:
+        """All fields of the event that are read."""
+        return [*dict.fromkeys([*self.categories, *self.numbers, *self.words, *self.buckets])]
 
 
 class Storage(Section):
@@ -103,6 +141,13 @@ class Storage(Section):
     url: str = "sqlite:///riverd.db"
     checkpoint: Duration = UNITS_US["m"]
     snapshot: Duration = UNITS_US["h"]
+
+
+class DeadLetters(Section):
+    """How messages that can't be used are kept."""
+
+    keep: Duration = 30 * UNITS_US["d"]  # and at most 100,000 of them
+    redact: list[Name] = []  # fields, by name or path, whose values are not stored
 
 
 class Monitors(Section):
@@ -129,7 +174,32 @@ class Alert(Section):
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
     min_labelled: Annotated[int, Field(ge=1)] = 100  # below that there is no verdict
     severity: Literal["info", "warning", "critical"] = "warning"
-    action: list[Literal["log"]] = ["log"]
+    # "pause" stops learning when the rule fires, until `riverd learning resume`
+    action: list[Literal["log", "webhook", "alertmanager", "pause"]] = ["log"]
+
+
+class Delivery(Section):
+    """Where alerts go. A token for the webhook comes from the environment: RIVERD_WEBHOOK_TOKEN."""
+
+    webhook: Url | None = None  # for action = ["webhook"]: Alertmanager's webhook JSON, version 4
+    alertmanager: Url | None = None  # for action = ["alertmanager"]: http://host:9093
+
+
+class Web(Section):
+    """HTTP: /metrics, /status, /livez, /readyz. Changes, and reading from other machines, need RIVERD_TOKEN."""
+
+    listen: str = "127.0.0.1:8765"  # "" for none
+
+    @field_validator("listen")
+    @classmethod
+    def _parsed(cls, listen: str) -> str:
+        if listen:
+            parse_listen(listen)
+        return listen
+
+    @property
+    def address(self) -> Listen | None:
+        return parse_listen(self.listen) if self.listen else None
 
 
 class Config(Section):
@@ -139,10 +209,13 @@ class Config(Section):
     source: Source = Source()
     events: Events
     labels: Labels | None = None
-    features: Features
+    features: Features = Features()
     storage: Storage = Storage()
+    dead_letters: DeadLetters = DeadLetters()
     monitors: Monitors = Monitors()
     alerts: list[Alert] = []
+    delivery: Delivery = Delivery()
+    web: Web = Web()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -166,13 +239,47 @@ class Config(Section):
                 "[events] id is missing: labels find their events by it.\n"
                 '  Add id = "...", the field of the event\'s id.'
             )
+        self._kinds_fit()
         self._no_leaks()
         self._windows_fit()
         return self
 
+    def _kinds_fit(self) -> None:
+        external = self.model.kind == "external"
+        if external and self.events.score is None:
+            raise ValueError(
+                '[model] kind = "external" needs the score.\n'
+                '  Add score = "..." under [events], the field with the probability.'
+            )
+        if not external and self.events.score is not None:
+            raise ValueError(
+                '[events] score is only read with [model] kind = "external".\n'
+                "  Remove it, or list the field under [features] numbers to learn from it."
+            )
+        if not external and not self.features.fields:
+            raise ValueError(
+                "[features] names no field.\n  List at least one field under categories, numbers, words or buckets."
+            )
+        if self.events.dedupe is not None and (self.events.label is None or self.events.id is None):
+            raise ValueError(
+                "[events] dedupe is for labelled events with an id.\n"
+                "  Add label and id, or remove it: with [labels] duplicates are always ignored."
+            )
+        for section, of, value in (
+            ("events", self.events, self.events.label),
+            ("labels", self.labels, self.labels.value if self.labels else None),
+        ):
+            if of is not None and of.positive_when is not None and value is None:
+                raise ValueError(
+                    f"[{section}] positive_when says which values are positive, but not of which field.\n"
+                    f"  Name the field as {'label' if section == 'events' else 'value'}."
+                )
+
     def _no_leaks(self) -> None:
-        taken = {self.events.id: "the id", self.events.time: "the event time", self.events.label: "the label"}
-        for name in [*self.features.categories, *self.features.numbers]:
+        ids = self.events.ids
+        taken = dict.fromkeys(ids, "the id") | {self.events.time: "the event time", self.events.label: "the label"}
+        taken |= {self.events.weight: "the weight", self.events.score: "the score"}
+        for name in self.features.fields:
             if name in taken:
                 raise ValueError(f"[features] {name!r} is {taken[name]} of the event.\n  Remove it from the features.")
 
@@ -185,6 +292,21 @@ class Config(Section):
                     f"{format_duration(self.monitors.tick_us)} (1/{TICKS_PER_WINDOW} of the shortest, at least 1m).\n"
                     f"  Choose windows that are multiples of the shortest."
                 )
+        tick_us = self.monitors.tick_us
+        join_window = self.labels.window if self.labels else 0
+        if self.labels and self.labels.missing == "negative":
+            join_window *= 2  # stalled labels are waited for once more
+        panes = panes_needed(pane_us=tick_us, windows_us=windows, join_window_us=join_window)
+        if panes > PANES_AT_MOST:
+            raise ValueError(
+                f"[monitors] windows and [labels] window need {panes:,} panes of {format_duration(tick_us)} "
+                f"(1/{TICKS_PER_WINDOW} of the shortest window), but {PANES_AT_MOST:,} fit into memory.\n"
+                f"  Make the shortest window longer, or the longest or the join window shorter."
+            )
+        self._alerts_fit()
+
+    def _alerts_fit(self) -> None:
+        windows = self.monitors.windows
         names = [alert.name for alert in self.alerts]
         for alert in self.alerts:
             place = f"[[alerts]] {alert.name!r}"
@@ -193,11 +315,20 @@ class Config(Section):
             if (alert.above is None) == (alert.below is None):
                 raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
             self._recovers(alert, place)
+            self._deliverable(alert, place)
             if alert.window not in windows:
                 known = ", ".join(f'"{format_duration(window)}"' for window in windows)
                 raise ValueError(
                     f'{place}: window = "{format_duration(alert.window)}" is not among [monitors] windows ({known}).\n'
                     f"  Add it there, or use one of those."
+                )
+
+    def _deliverable(self, alert: Alert, place: str) -> None:
+        for channel, url in (("webhook", self.delivery.webhook), ("alertmanager", self.delivery.alertmanager)):
+            if channel in alert.action and url is None:
+                raise ValueError(
+                    f'{place} action = "{channel}" needs its address.\n'
+                    f'  Add {channel} = "https://..." under [delivery].'
                 )
 
     def _recovers(self, alert: Alert, place: str) -> None:
@@ -216,6 +347,11 @@ class Config(Section):
         )
         dump["model"].pop("name")
         return dump
+
+
+def as_tuple(values: Any) -> tuple[Any, ...]:
+    """One value, several, or none, as a tuple."""
+    return () if values is None else tuple(values) if isinstance(values, list) else (values,)
 
 
 def resolve_path(config_path: Path, path: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,12 +13,16 @@ import numpy as np
 from monitors.quality import Quality, quality
 from riverd.assembly import Parts
 from riverd.config import Config
+from riverd.durations import format_duration
+from riverd.redaction import redact
 from stream.decoding import Chunk
 from stream.join_kernels import REJECTED_CONFLICT
 from stream.joiner import Step
 from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
 from stream.records import MICROSECONDS, AlertChange, DeadLetter
 from stream.source import Batch, Mark, Partition, Source
+
+log = logging.getLogger("riverd")
 
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
@@ -30,6 +35,12 @@ class Unsaved:
 
     alerts: list[AlertChange] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    learning: bool = False  # was paused or resumed
+
+    @property
+    def urgent(self) -> bool:
+        """Somebody waits for it to be stored: an alert is delivered only then."""
+        return self.learning or bool(self.alerts)
 
 
 class Engine:
@@ -68,9 +79,12 @@ class Engine:
         self.source = source
         self.unsaved = Unsaved()
         self.recent_alerts: deque[AlertChange] = deque(maxlen=KEPT_ALERTS)
+        self.alert_changes = 0  # of this run, kept or not
+        self.paused_by: str | None = None  # who paused learning; None: it goes on
         self._bounded = bounded
         self._reached = reached
         self._monotonic_s = monotonic_s
+        self._behind: set[Partition] = set()
         self._active_s: dict[Partition, float] = {}  # when each partition last had a message
         self._all_idle_since: tuple[float, int] | None = None
 
@@ -115,6 +129,33 @@ class Engine:
             not len(lane) and (lane.closed or self.source.at_end(lane.partition)) for lane in lanes.values()
         )
 
+    def pause_learning(self, by: str) -> None:
+        """From the next record on join, serve and judge, but don't learn: labels of that time are dropped.
+
+        ``by`` says who wanted it. A pause outlives restarts; it ends by ``resume_learning`` alone.
+        """
+        if self.paused_by is None:
+            self._set_paused(by)
+            log.warning("learning paused by %s; `riverd learning resume` ends that", by)
+
+    def resume_learning(self) -> None:
+        """Learn again from the next record on; what was dropped meanwhile stays so."""
+        if self.paused_by is not None:
+            self._set_paused(None)
+            log.warning("learning resumed")
+
+    def restore_learning(self, paused_by: str | None) -> None:
+        """Go on as a checkpoint says."""
+        self._set_paused(paused_by)
+        self.unsaved.learning = False
+        if paused_by is not None:
+            log.warning("learning is still paused by %s; `riverd learning resume` ends that", paused_by)
+
+    def _set_paused(self, by: str | None) -> None:
+        self.paused_by = by
+        self.parts.joiner.learning = by is None
+        self.unsaved.learning = True
+
     def qualities(self) -> dict[tuple[int, str], Quality]:
         """The quality of each window, "final" and "provisional", as of the watermark."""
         now_us = self.parts.joiner.watermark
@@ -157,8 +198,15 @@ class Engine:
         newest = max((lane.last_order for lane in lanes.values()), default=BEGINNING)
         for partition, lane in lanes.items():
             idle = now_s - self._active_s[partition] >= idle_s
-            behind = lane.last_order < newest - self.config.source.max_skew
+            behind = BEGINNING < lane.last_order < newest - self.config.source.max_skew
             lane.live = not (self.source.at_end(partition) and (idle or behind))
+            self._say_when_behind(partition, behind=behind and not lane.live and not idle)
+
+    def _say_when_behind(self, partition: Partition, *, behind: bool) -> None:
+        if behind and partition not in self._behind:
+            skew = format_duration(self.config.source.max_skew)
+            log.warning("%s/%s lies more than %s behind the others, which no longer wait for it", *partition, skew)
+        (self._behind.add if behind else self._behind.discard)(partition)
 
     def _pass_time(self, ordered: Ordered) -> Ordered:
         """While all partitions are idle, event time goes on with the clock."""
@@ -181,13 +229,14 @@ class Engine:
             partition, payload, reason = self.parts.merger.message(int(columns.partition[record]), position)
             if why == REJECTED_CONFLICT:
                 reason = CONFLICT
+            kept = redact(payload, self.config.dead_letters.redact)[:KEPT_PAYLOAD]
             self.unsaved.dead_letters.append(
-                DeadLetter(partition.topic, partition.name, position, reason or "unknown", payload[:KEPT_PAYLOAD])
+                DeadLetter(partition.topic, partition.name, position, reason or "unknown", kept)
             )
 
     def _tick(self, tick_us: int) -> None:
         panes, rules = self.parts.panes, self.parts.rules
-        panes.advance(tick_us)
+        panes.advance(self.parts.joiner.decided(tick_us))
         asked = {(rule.window_us, rule.on) for rule in rules.rules}
         judged = {
             (window_us, on): quality(panes.window(on, window_us, tick_us).tally) for window_us, on in sorted(asked)
@@ -195,6 +244,11 @@ class Engine:
         changes = rules.evaluate(tick_us, judged)
         self.unsaved.alerts += changes
         self.recent_alerts.extend(changes)
+        self.alert_changes += len(changes)
+        pausing = {rule.name for rule in rules.rules if "pause" in rule.actions}
+        for change in changes:
+            if change.state == "firing" and change.rule in pausing:
+                self.pause_learning(f"rule {change.rule}")
 
 
 def watermark_of(parts: Parts) -> int | None:

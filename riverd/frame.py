@@ -108,9 +108,10 @@ def checkpoint_line(checkpoint: CheckpointStatus) -> str:
 
 def _head(status: Status, width: int) -> Iterator[Text]:
     name, phase = plain(status.model), _PHASES.get(status.phase, plain(status.phase))
+    paused = f"  learning paused by {plain(status.paused_by)}" if status.paused_by is not None else ""
     now = f"{moment(status.watermark)} UTC" if status.watermark is not None else ""
-    gap = width - cell_len(f"{name}  {phase}{now}")
-    yield line((name, STRONG), f"  {phase}", " " * gap + now if gap >= 2 else "", width=width)
+    gap = width - cell_len(f"{name}  {phase}{paused}{now}")
+    yield line((name, STRONG), f"  {phase}", (paused, BAD), " " * gap + now if gap >= 2 else "", width=width)
     if status.progress is not None:
         done = min(max(status.progress, 0.0), 1.0)
         left = status.seconds * (1 - done) / done if 0.02 < done < 1 and status.seconds > 0 else None

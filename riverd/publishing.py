@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from monitors.bins import Tally
 from monitors.quality import Quality, quality
 from riverd.durations import format_duration
 from riverd.engine import Engine, watermark_of
-from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
+from riverd.status import (
+    AlertEvent,
+    AlertStatus,
+    CheckpointStatus,
+    DeliveryStatus,
+    JudgedStatus,
+    Status,
+    WindowStatus,
+)
 from riverd.writer import Written
 from storage.alerts import Alert
 from stream.records import AlertChange
-from stream.timestamps import to_text
-
-log = logging.getLogger("riverd")
 
 RATE_S = 3.0  # events per second are those of the last few seconds
 KEPT_EVENTS = 100
@@ -34,11 +39,25 @@ class Publisher:
         Alerts of earlier runs.
     written
         Gives the newest checkpoint of this run, or None.
+    store_error
+        Gives why the one after it could not be written, or None.
+    deliveries
+        Gives how it stands with the channels that alerts go to.
     """
 
-    def __init__(self, engine: Engine, *, before: Sequence[Alert], written: Callable[[], Written | None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        before: Sequence[Alert] = (),
+        written: Callable[[], Written | None] = lambda: None,
+        store_error: Callable[[], str | None] = lambda: None,
+        deliveries: Callable[[], Sequence[DeliveryStatus]] = tuple,
+    ) -> None:
         self._engine = engine
         self._written = written
+        self._store_error = store_error
+        self._deliveries = deliveries
         self._events = deque((_stored_event(alert) for alert in reversed(before)), maxlen=KEPT_EVENTS)
         self._seen = 0  # changes of this run that have been taken note of
         self._history: deque[tuple[int, float, float]] = deque(maxlen=KEPT_HISTORY)
@@ -46,18 +65,19 @@ class Publisher:
         self._began_events = engine.parts.joiner.fates()["events"]
         self._rates: deque[tuple[float, int]] = deque([(self._began_s, self._began_events)])
 
-    def observe(self) -> None:
-        """Take note of what the last step did: alerts go to the log at once."""
-        changes = self._engine.recent_alerts
-        for change in list(changes)[self._seen :] if len(changes) > self._seen else ():
-            log.log(logging.WARNING if change.state == "firing" else logging.INFO, _line(change))
-            self._events.append(
-                AlertEvent(
-                    change.rule, change.state, change.at, change.started_at, change.metric, change.window,
-                    change.value, change.bound,
-                )
-            )  # fmt: skip
-        self._seen = len(changes)
+    def observe(self) -> list[AlertChange]:
+        """Take note of what the last step did, and return it."""
+        new = self._engine.alert_changes - self._seen
+        changes = list(self._engine.recent_alerts)[-new:] if new else []
+        self._events.extend(
+            AlertEvent(
+                change.rule, change.state, change.at, change.started_at, change.metric, change.window, change.value,
+                change.bound,
+            )
+            for change in changes
+        )  # fmt: skip
+        self._seen = self._engine.alert_changes
+        return changes
 
     def status(self, phase: str) -> Status:
         """How the engine stands now."""
@@ -83,6 +103,10 @@ class Publisher:
             checkpoint=_checkpoint_status(written) if written else None,
             history=list(self._history),
             progress=engine.source.progress(),
+            paused_by=engine.paused_by,
+            store_error=self._store_error(),
+            judged=_judged(parts.panes.total),
+            deliveries=list(self._deliveries()),
         )
 
     def _rate(self, now_s: float, events: int, phase: str) -> float:
@@ -127,6 +151,7 @@ class Publisher:
                 value=standing.value,
                 bound=rule.bound,
                 above=rule.above is not None,
+                severity=rule.severity,
             )
             for rule in rules.rules
             for standing in [rules.standings[rule.name]]
@@ -140,18 +165,17 @@ def _checkpoint_status(written: Written) -> CheckpointStatus:
         bytes=written.committed.bytes,
         milliseconds=written.write_s * 1e3,
         pause_milliseconds=written.pause_s * 1e3,
+        at=written.at_us,
     )
+
+
+def _judged(total: Tally) -> JudgedStatus:
+    probability, logloss_nats = total.sums.sum(axis=0).tolist()
+    return JudgedStatus(total.labelled, total.positives, logloss_nats, probability)
 
 
 def _stored_event(alert: Alert) -> AlertEvent:
     at = alert.started_at if alert.resolved_at is None else alert.resolved_at
     return AlertEvent(
         alert.rule, alert.state, at, alert.started_at, alert.metric, alert.window, alert.value, alert.bound
-    )
-
-
-def _line(change: AlertChange) -> str:
-    return (
-        f"alert {change.rule} {change.state} at {to_text(change.at)}: "
-        f"{change.metric} over {change.window} is {change.value:.4g}, bound {change.bound:g}"
     )

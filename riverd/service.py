@@ -16,10 +16,14 @@ from typing import Any
 from riverd.assembly import assemble
 from riverd.checkpointing import Checkpointer
 from riverd.config import Config, resolve_path
-from riverd.engine import Engine
+from riverd.delivery import Delivery
+from riverd.engine import Engine, Unsaved
 from riverd.publishing import Publisher
+from riverd.receivers import log_alert, receivers_of
 from riverd.result import result_of
 from riverd.status import Status
+from riverd.web.document import Command
+from riverd.web.host import WebHost
 from riverd.writer import Writer
 from storage.store import Store
 from stream.files import FileSource
@@ -30,6 +34,7 @@ log = logging.getLogger("riverd")
 
 IDLE_S = 0.2  # between two looks at a source that has nothing new
 DRAW_S = 0.1
+FLUSH_S = 8.0  # for the outbox on the way out: a receiver that hangs is left after that
 GC_THRESHOLD = (100_000, 50, 100)  # a batch makes tens of thousands of objects, none of them in a cycle
 
 Show = Callable[[Status], None]
@@ -86,7 +91,8 @@ def open_store(config: Config, config_path: Path, *, reached: Reached) -> Store:
     prefix = "sqlite:///"
     if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix:
         url = prefix + str(resolve_path(config_path, url[len(prefix) :]))
-    return Store.open(url, config.model.name, reached=reached)
+    keep_us = config.dead_letters.keep
+    return Store.open(url, config.model.name, reached=reached, keep_dead_letters_us=keep_us)
 
 
 def run(
@@ -99,7 +105,8 @@ def run(
 ) -> Run:
     """Go on from the last checkpoint; end with the input if ``until_idle``, else when told to stop.
 
-    On the way out: stop polling, finish the step, checkpoint, close the store, close the source.
+    On the way out: stop polling, finish the step, checkpoint, stop the web, flush the outbox, close the store,
+    close the source.
 
     Raises
     ------
@@ -120,20 +127,35 @@ def run(
                     log.error("passed over a damaged checkpoint: %s", reason)
                 checkpointer.restore(loaded)
                 log.info("going on from checkpoint %d", loaded.number)
+            web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=_obey(engine))
+            external_url = "" if config.web.address is None else config.web.address.url
+            receivers = receivers_of(config, external_url=external_url, now_us=wall_clock_us)
+            delivery = Delivery(store.database, config.model.name, receivers, now_us=wall_clock_us)
             writer = Writer(
                 store,
                 checkpointer,
                 interval_s=config.storage.checkpoint / MICROSECONDS,
                 snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
                 reached=reached,
+                on_commit=delivery.wake,
             )
-            publisher = Publisher(engine, before=store.alerts(), written=lambda: writer.last)
+            publisher = Publisher(
+                engine,
+                before=store.alerts(),
+                written=lambda: writer.last,
+                store_error=lambda: writer.error,
+                deliveries=lambda: delivery.statuses,
+            )
+            delivery.start()
             try:
-                _loop(engine, writer, publisher, stop, show, until_idle=until_idle)
+                _loop(engine, writer, publisher, web, stop, show, until_idle=until_idle)
                 show(publisher.status("stopping"))
                 writer.finish(events=_events(engine))
             finally:
                 writer.close()
+                if web is not None:
+                    web.close()
+                delivery.close(within_s=FLUSH_S)
             status = publisher.status("done")
             return Run(status, result_of(engine, status, stored=store.alerts()))
     finally:
@@ -151,8 +173,8 @@ def replay(
         with stop.on_signals():
             engine = _engine(config, source, bounded=True, reached=lambda _: None)
             engine.parts.merger.limit(from_us=from_us, to_us=to_us)
-            publisher = Publisher(engine, before=[], written=lambda: None)
-            _loop(engine, None, publisher, stop, show, until_idle=True)
+            publisher = Publisher(engine)
+            _loop(engine, None, publisher, None, stop, show, until_idle=True)
             status = publisher.status("done")
             return Run(status, result_of(engine, status))
     finally:
@@ -163,25 +185,49 @@ def _engine(config: Config, source: Source, *, bounded: bool, reached: Reached) 
     return Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=bounded, reached=reached)
 
 
+def _obey(engine: Engine) -> Callable[[Command], None]:
+    def obey(command: Command) -> None:
+        if command.learning == "paused":
+            engine.pause_learning("a command")
+        else:
+            engine.resume_learning()
+
+    return obey
+
+
 def _loop(
-    engine: Engine, writer: Writer | None, publisher: Publisher, stop: Stop, show: Show, *, until_idle: bool
+    engine: Engine,
+    writer: Writer | None,
+    publisher: Publisher,
+    web: WebHost | None,
+    stop: Stop,
+    show: Show,
+    *,
+    until_idle: bool,
 ) -> None:
     gc.freeze()  # what lives as long as the process need not be looked at again
     gc.set_threshold(*GC_THRESHOLD)
     drawn_s = 0.0
     show(publisher.status("compiling"))
+    if web is not None:
+        web.poll(lambda: publisher.status("compiling"))
     while not stop.asked:
         busy = engine.step()
-        publisher.observe()
+        phase = "reading" if busy else "waiting"
+        changes = publisher.observe()
         if writer is not None:
-            writer.poll(dead_letters=len(engine.unsaved.dead_letters), events=_events(engine))
+            unsaved = engine.unsaved
+            writer.poll(dead_letters=len(unsaved.dead_letters), events=_events(engine), urgent=unsaved.urgent)
         else:
-            engine.unsaved.alerts.clear()
-            engine.unsaved.dead_letters.clear()
+            for change in changes:  # nothing is stored, so nothing would be delivered
+                log_alert(change)
+            engine.unsaved = Unsaved()
+        if web is not None:
+            web.poll(lambda phase=phase: publisher.status(phase))
         now_s = time.monotonic()
         if now_s - drawn_s >= DRAW_S:
             drawn_s = now_s
-            show(publisher.status("reading" if busy else "waiting"))
+            show(publisher.status(phase))
         if until_idle and engine.finished:
             return
         if not busy and not until_idle:

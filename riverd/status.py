@@ -36,6 +36,7 @@ class AlertStatus:
     value: float | None
     bound: float
     above: bool  # breached above the bound, or below it
+    severity: str = "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,29 @@ class CheckpointStatus:
     bytes: int
     milliseconds: float  # to write; the engine waited for pause_milliseconds of them
     pause_milliseconds: float
+    at: int = 0  # wall clock in microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStatus:
+    """How it stands with one channel that alerts go to."""
+
+    channel: str
+    waiting: int = 0
+    oldest_at: int | None = None  # wall clock in microseconds at which the oldest of them was written
+    delivered: int = 0  # by this process
+    failures: int = 0
+    last_error: str | None = None  # None: the last attempt went well
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedStatus:
+    """Sums over every prediction ever judged: what can be added up over processes, and divided into rates."""
+
+    labelled: int
+    positives: int
+    logloss_nats: float
+    probability: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +104,7 @@ class Status:
     )  # (time, logloss, roc_auc) of the first window
     overall: WindowStatus | None = None  # every final pane since the beginning, for the summary
     progress: float | None = None  # share of the input that has been read, where its end is known
+    paused_by: str | None = None  # who paused learning: labels are judged then, and not learned from
+    store_error: str | None = None  # why the last checkpoint could not be written
+    judged: JudgedStatus | None = None
+    deliveries: list[DeliveryStatus] = field(default_factory=list)

@@ -10,6 +10,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from riverd.frame import describe, render
 from riverd.notation import count, figure, moment, plain, share
@@ -74,6 +75,11 @@ class LiveScreen:
         if due:
             self._due_s = now_s + LOG_LINE_S
             self._log(log_line(status))
+
+    def say(self, words: Text) -> None:
+        """Show this in place of a status."""
+        if self._live:
+            self._live.update(words, refresh=True)
 
     def _log(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

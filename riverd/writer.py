@@ -18,6 +18,7 @@ log = logging.getLogger("riverd")
 MAX_NEW_ROWS = 200_000  # a checkpoint is due however young the last: it keeps the pause short
 MAX_DEAD_LETTERS = 1_000
 SHARE = 10  # writing takes at most a tenth of the time, unless rows press
+URGENT_S = 1.0
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 
@@ -29,6 +30,7 @@ class Written:
     events: int
     write_s: float
     pause_s: float
+    at_us: int = 0  # wall clock
 
 
 class Writer:
@@ -45,6 +47,8 @@ class Writer:
         Wall time between two checkpoints, and between two snapshots of the model.
     reached
         Told when a state has been captured.
+    on_commit
+        Called by the writing thread after each commit.
     monotonic_s
         Seconds of a clock that never goes back.
     sleep
@@ -54,6 +58,8 @@ class Writer:
     ----------
     last : Written or None
         The newest checkpoint of this run.
+    error : str or None
+        Why the one that was tried after it could not be written.
     """
 
     def __init__(
@@ -64,15 +70,18 @@ class Writer:
         interval_s: float,
         snapshot_interval_s: float,
         reached: Callable[[str], None] = lambda _: None,
+        on_commit: Callable[[], None] = lambda: None,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.last: Written | None = None
+        self.error: str | None = None
         self._store = store
         self._checkpointer = checkpointer
         self._interval_s = interval_s
         self._snapshot_interval_s = snapshot_interval_s
         self._reached = reached
+        self._on_commit = on_commit
         self._monotonic_s = monotonic_s
         self._sleep = sleep
         self._captured_s = self._snapshot_s = monotonic_s()
@@ -80,8 +89,11 @@ class Writer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="riverd-writer")
         self._running: tuple[Future[Written], Capture] | None = None
 
-    def poll(self, *, dead_letters: int, events: int) -> None:
-        """Between two steps: take note of what was written, and begin a checkpoint if one is due."""
+    def poll(self, *, dead_letters: int, events: int, urgent: bool = False) -> None:
+        """Between two steps: take note of what was written, and begin a checkpoint if one is due.
+
+        It is due within a second if it is ``urgent``, because an alert or somebody's command is in it.
+        """
         must_wait = self._pressed(dead_letters, factor=2)
         if self._running is not None:
             if not self._running[0].done() and not must_wait:
@@ -90,7 +102,9 @@ class Writer:
         if self._retry_s and must_wait:
             self._sleep(self._retry_s)  # so much is unsaved that the engine has to wait for the store
             self._begin(events, reason="periodic", with_snapshot=False)
-        elif self._due() or (self._pressed(dead_letters, factor=1) and not self._retry_s):
+        elif self._due(URGENT_S if urgent else self._interval_s) or (
+            self._pressed(dead_letters, factor=1) and not self._retry_s
+        ):
             self._begin(events, reason="periodic", with_snapshot=self._snapshot_due())
 
     def finish(self, *, events: int) -> None:
@@ -110,12 +124,12 @@ class Writer:
         """Wait for what is being written; begin nothing any more."""
         self._thread.shutdown()
 
-    def _due(self) -> bool:
+    def _due(self, interval_s: float) -> bool:
         elapsed_s = self._monotonic_s() - self._captured_s
         if self._retry_s:
             return elapsed_s >= self._retry_s
         write_s = self.last.write_s if self.last and self._interval_s else 0.0
-        return elapsed_s >= max(self._interval_s, SHARE * write_s)
+        return elapsed_s >= max(min(interval_s, self._interval_s), SHARE * write_s)
 
     def _snapshot_due(self) -> bool:
         return self._monotonic_s() - self._snapshot_s >= self._snapshot_interval_s
@@ -133,7 +147,8 @@ class Writer:
 
         def write() -> Written:
             committed = self._store.commit(capture.encode(reason))
-            return Written(committed, events, self._monotonic_s() - began_s, pause_s)
+            self._on_commit()
+            return Written(committed, events, self._monotonic_s() - began_s, pause_s, time.time_ns() // 1000)
 
         self._running = self._thread.submit(write), capture
 
@@ -146,13 +161,14 @@ class Writer:
             self._checkpointer.failed(capture)
             if last or isinstance(error, Fenced):
                 raise
+            self.error = str(error)
             self._retry_s = min(2 * self._retry_s or FIRST_RETRY_S, LAST_RETRY_S)
             log.error(
                 "checkpoint failed, again in %.0f s; nothing is lost and riverd goes on: %s", self._retry_s, error
             )
         else:
             self._checkpointer.saved(capture)
-            self.last, self._retry_s = written, 0.0
+            self.last, self.error, self._retry_s = written, None, 0.0
             log.info(_line(written, capture))
 
 

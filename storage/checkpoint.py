@@ -22,6 +22,7 @@ from storage.blocks import (
 from storage.database import Database
 from storage.deadletters import prune_dead_letters, write_dead_letters
 from storage.errors import Fenced
+from storage.outbox import Notice, prune_outbox, write_outbox
 from storage.snapshots import NewSnapshot, prune_snapshots, write_snapshot
 from storage.tables import blocks, checkpoints, leases, snapshots
 from stream.records import AlertChange, DeadLetter
@@ -36,6 +37,7 @@ FAIL_POINTS = (
     "checkpoint.state",
     "checkpoint.blocks",
     "checkpoint.alerts",
+    "checkpoint.outbox",
     "checkpoint.dead_letters",
     "checkpoint.snapshot",
     "checkpoint.prune",
@@ -53,6 +55,7 @@ class Checkpoint:
     alerts: Sequence[AlertChange] = field(default_factory=tuple)
     dead_letters: Sequence[DeadLetter] = field(default_factory=tuple)
     snapshot: NewSnapshot | None = None
+    notices: Sequence[Notice] = field(default_factory=tuple)  # to be delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def commit(
     follows: int,
     at: int,
     reached: Callable[[str], None],
+    keep_dead_letters_us: int | None = None,
 ) -> Committed:
     """Write a checkpoint: all of it, or after any error or kill none of it.
 
@@ -80,10 +84,11 @@ def commit(
     2. the state, after removing what a fallback passed over;
     3. new versions of blocks;
     4. alerts;
-    5. dead letters;
-    6. the snapshot, if any;
-    7. prune what neither this checkpoint nor the previous one needs, and what is too old;
-    8. commit.
+    5. the outbox: whom to tell of them;
+    6. dead letters;
+    7. the snapshot, if any;
+    8. prune what neither this checkpoint nor the previous one needs, and what is too old;
+    9. commit.
 
     Parameters
     ----------
@@ -93,6 +98,8 @@ def commit(
         Wall clock in microseconds.
     reached
         Told each name of ``FAIL_POINTS`` in turn.
+    keep_dead_letters_us
+        Older dead letters are deleted; None keeps them however old.
 
     Raises
     ------
@@ -129,22 +136,27 @@ def commit(
         write_blocks(connection, model, checkpoint.blocks, new)
         reached("checkpoint.alerts")  # 4
         write_alerts(connection, model, checkpoint.alerts)
-        reached("checkpoint.dead_letters")  # 5
+        reached("checkpoint.outbox")  # 5
+        write_outbox(connection, model, checkpoint.notices, at=at)
+        reached("checkpoint.dead_letters")  # 6
         write_dead_letters(connection, model, checkpoint.dead_letters, at=at)
-        reached("checkpoint.snapshot")  # 6
+        reached("checkpoint.snapshot")  # 7
         if checkpoint.snapshot is not None:
             snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
-        reached("checkpoint.prune")  # 7
+        reached("checkpoint.prune")  # 8
         oldest_kept = number - KEEP + 1
         connection.execute(delete(checkpoints).where(checkpoints.c.model == model, checkpoints.c.number < oldest_kept))
         delete_versions(connection, model, superseded(versions, oldest_kept=oldest_kept))
         if checkpoint.alerts:
             prune_alerts(connection, model)
-        if checkpoint.dead_letters:
-            prune_dead_letters(connection, model)
+        if checkpoint.notices:
+            prune_outbox(connection, model)
+        if checkpoint.dead_letters or checkpoint.snapshot is not None:  # a quiet stream forgets them as well
+            before = None if keep_dead_letters_us is None else at - keep_dead_letters_us
+            prune_dead_letters(connection, model, before=before)
         if checkpoint.snapshot is not None:
             prune_snapshots(connection, model)
-        reached("checkpoint.commit")  # 8
+        reached("checkpoint.commit")  # 9
     reached("checkpoint.committed")
     written = len(checkpoint.state) + sum(len(block.data or b"") for block in checkpoint.blocks)
     written += 0 if checkpoint.snapshot is None else len(checkpoint.snapshot.data)
@@ -164,8 +176,8 @@ def _check_epoch(connection: Connection, model: str, epoch: int) -> None:
 
 
 def _forget_after(connection: Connection, model: str, number: int) -> None:
-    # Damaged checkpoints: their part of the stream is run again. Alerts and dead letters stay, writing them
-    # twice changes nothing; snapshots are made anew, under the same numbers.
+    # Damaged checkpoints: their part of the stream is run again. Alerts, the outbox and dead letters stay,
+    # writing them twice changes nothing; snapshots are made anew, under the same numbers.
     for table, column in (
         (checkpoints, checkpoints.c.number),
         (blocks, blocks.c.checkpoint),

@@ -61,3 +61,7 @@ class DamagedState(StorageError):
 
 class NoSuchSnapshot(StorageError):
     """A snapshot that was never taken, or was pruned."""
+
+
+class NoSuchDeadLetter(StorageError):
+    """A dead letter that never was, or was pruned, purged or replayed."""

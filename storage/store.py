@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from storage.alerts import Alert, read_alerts
 from storage.checkpoint import Checkpoint, Committed, commit
 from storage.database import Database, open_database
-from storage.deadletters import StoredDeadLetter, read_dead_letters
+from storage.deadletters import (
+    StoredDeadLetter,
+    count_dead_letters,
+    delete_dead_letters,
+    purge_dead_letters,
+    read_dead_letter,
+    read_dead_letters,
+)
 from storage.errors import Fenced
 from storage.lease import Lease, acquire_lease
 from storage.load import Loaded, load
@@ -36,6 +43,8 @@ class Store:
         Wall clock in microseconds, stored beside what was written and used for nothing else.
     reached
         Told the name of each step of a commit as it is reached, see ``FAIL_POINTS``.
+    keep_dead_letters_us
+        A commit deletes older dead letters; None keeps them however old.
 
     Examples
     --------
@@ -53,12 +62,19 @@ class Store:
     """
 
     def __init__(
-        self, database: Database, model: str, *, now: Callable[[], int], reached: Callable[[str], None]
+        self,
+        database: Database,
+        model: str,
+        *,
+        now: Callable[[], int],
+        reached: Callable[[str], None],
+        keep_dead_letters_us: int | None = None,
     ) -> None:
         self.database = database
         self.model = model
         self._now = now
         self._reached = reached
+        self._keep_dead_letters_us = keep_dead_letters_us
         self._lease: Lease | None = None
         self._last: int | None = None  # the checkpoint that the next one follows
 
@@ -70,9 +86,11 @@ class Store:
         *,
         now: Callable[[], int] = wall_clock,
         reached: Callable[[str], None] = lambda _: None,
+        keep_dead_letters_us: int | None = None,
     ) -> Store:
         """Open the database at ``url``, creating and migrating it as needed; see ``open_database``."""
-        return cls(open_database(url), model, now=now, reached=reached)
+        database = open_database(url)
+        return cls(database, model, now=now, reached=reached, keep_dead_letters_us=keep_dead_letters_us)
 
     def acquire(self, *, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> int:
         """Take the lease and return its epoch; see ``acquire_lease``."""
@@ -106,6 +124,7 @@ class Store:
             follows=self._last,
             at=self._now(),
             reached=self._reached,
+            keep_dead_letters_us=self._keep_dead_letters_us,
         )
         self._last = committed.number
         return committed
@@ -115,10 +134,30 @@ class Store:
         with self.database.reading() as connection:
             return read_alerts(connection, self.model)
 
-    def dead_letters(self, *, limit: int) -> list[StoredDeadLetter]:
-        """Return at most ``limit`` dead letters, the newest first."""
+    def dead_letters(self, *, limit: int | None, reason: str | None = None) -> list[StoredDeadLetter]:
+        """Return at most ``limit`` dead letters, the newest first; ``reason`` is a part of theirs."""
         with self.database.reading() as connection:
-            return read_dead_letters(connection, self.model, limit=limit)
+            return read_dead_letters(connection, self.model, limit=limit, reason=reason)
+
+    def dead_letter(self, number: int) -> StoredDeadLetter:
+        """Return one dead letter; raises NoSuchDeadLetter."""
+        with self.database.reading() as connection:
+            return read_dead_letter(connection, self.model, number)
+
+    def dead_letter_count(self) -> int:
+        """Return how many dead letters are kept."""
+        with self.database.reading() as connection:
+            return count_dead_letters(connection, self.model)
+
+    def delete_dead_letters(self, numbers: Collection[int]) -> int:
+        """Delete these dead letters and return how many were there. It needs no lease: no state depends on them."""
+        with self.database.writing() as connection:
+            return delete_dead_letters(connection, self.model, numbers)
+
+    def purge_dead_letters(self, *, before: int | None = None) -> int:
+        """Delete those stored ``before`` this wall-clock time, or all; return how many. It needs no lease."""
+        with self.database.writing() as connection:
+            return purge_dead_letters(connection, self.model, before=before)
 
     def snapshots(self) -> list[Snapshot]:
         """Return what is known of each snapshot, the newest first."""

@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 # The migrations in order; the last one makes the tables below.
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 
 metadata = MetaData()
 
@@ -96,4 +96,25 @@ dead_letters = Table(
     Column("payload", LargeBinary, nullable=False),
     UniqueConstraint("model", "topic", "partition", "position", name="uq_dead_letters_place"),
     Index("ix_dead_letters_newest", "model", "id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", String(32), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),  # event time
+    Column("state", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("began_at", BigInteger, nullable=False),  # created_at of the alert's firing
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    Column("last_error", Text),
+    Column("body", LargeBinary, nullable=False),
+    UniqueConstraint("id", name="uq_outbox_id"),
+    Index("ix_outbox_channel", "model", "channel", "delivered_at", "number"),
 )

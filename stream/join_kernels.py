@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from stream.merge import EVENT
 from stream.records import (
+    CORRECT,
     DEAD,
     DONE,
     DROP,
+    EXPIRE,
     EXPIRED,
     FATE_MASK,
     LEARN,
+    NEVER,
     OUT_OF_ORDER,
     PENDING,
     POSITIVE,
@@ -40,13 +43,13 @@ COUNTS = (
 
 # Places in `cursor`: what else the joiner knows besides its rows and waiting labels.
 CURSOR = ("next_record", "ops", "rejected", "first_row", "next_row", "next_expiry", "heap", "newest", "watermark",
-          "next_tick", "first_waiting", "next_waiting", "last", "target")  # fmt: skip
+          "next_tick", "first_waiting", "next_waiting", "last", "target", "paused", "frozen", "frozen_since")  # fmt: skip
 (NEXT_RECORD, OPS, REJECTED, FIRST_ROW, NEXT_ROW, NEXT_EXPIRY, HEAP, NEWEST, WATERMARK,
- NEXT_TICK, FIRST_WAITING, NEXT_WAITING, LAST, TARGET) = range(len(CURSOR))  # fmt: skip
+ NEXT_TICK, FIRST_WAITING, NEXT_WAITING, LAST, TARGET, PAUSED, FROZEN, FROZEN_SINCE) = range(len(CURSOR))  # fmt: skip
 
 DONE_ALL, TICKED, FULL = 0, 1, 2  # why the walk stopped
 REJECTED_DEAD, REJECTED_CONFLICT = 0, 1
-NEVER = np.iinfo(np.int64).min
+FLOWING, STALLED, OVERRIDDEN = 0, 1, 2  # `cursor[FROZEN]`: whether expiry waits for labels
 
 
 class Policy(NamedTuple):
@@ -58,7 +61,7 @@ class Policy(NamedTuple):
     tick_us: int
     at_maturity: bool  # learn at the end of the window, not when the label comes
     missing_is_negative: bool
-    labelled: bool  # events bring their labels
+    labelled: bool  # events bring their labels; then an id is known for `remember_us`, or not looked at if that is 0
 
 
 class Waiting(NamedTuple):
@@ -183,7 +186,7 @@ def pop_late(heap, cursor):
 
 
 @njit(cache=True, nogil=True)
-def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):  # noqa: C901, PLR0915
+def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):  # noqa: C901
     """Decide fates from ``cursor[NEXT_RECORD]`` on; stop at a tick, when ``ops`` is full, or at the end.
 
     One function with closures, which numba inlines: an array handed to a function of its own, or taken out of
@@ -205,23 +208,29 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         ordered.labels.order,
     )
     l_flaw, l_value = ordered.labels.flaw, ordered.labels.value
+    e_weight = ordered.events.weight
     r_key, r_check, r_content, r_time, r_status = rows.key, rows.check, rows.content, rows.time, rows.status
+    r_weight = rows.weight
     w_key, w_check, w_time, w_deadline, w_value = waiting
-    op_code, op_row, op_record, op_label = ops
+    op_code, op_row, op_record, op_label, op_at = ops
     window_us, early_us, tick_us = policy.window_us, policy.early_us, policy.tick_us
     kept_us = policy.window_us + policy.remember_us
     at_maturity, missing_is_negative, labelled = policy.at_maturity, policy.missing_is_negative, policy.labelled
+    dedupe = not labelled or policy.remember_us > 0
+    # while learning is paused, what would be learned is dropped
+    learn = DROP if cursor[PAUSED] else LEARN
     wrap = len(w_key) - 1
     count = len(kinds)
     cursor[OPS] = 0
     cursor[REJECTED] = 0
 
-    def emit(code, row, record, label):
+    def emit(code, row, record, label, time):
         at = cursor[OPS]
         op_code[at] = code
         op_row[at] = row
         op_record[at] = record
         op_label[at] = label
+        op_at[at] = time
         cursor[OPS] = at + 1
 
     def reject(kind, record, why):
@@ -231,7 +240,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         rejected[at, 2] = why
         cursor[REJECTED] = at + 1
 
-    def match(row, label):
+    def match(row, label, time):
         """The label answers the row."""
         counts[MATCHED] += 1
         counts[PENDINGS] -= 1
@@ -239,10 +248,10 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         status = (r_status[row - base] & ~FATE_MASK) | RESOLVED | (POSITIVE if label == 1 else 0)
         if at_maturity:
             r_status[row - base] = status
-            emit(RESOLVE, row, -1, label)
+            emit(RESOLVE, row, -1, label, time)
         else:
             r_status[row - base] = status | DONE
-            emit(RESOLVE | LEARN, row, -1, label)
+            emit(RESOLVE | learn, row, -1, label, time)
 
     def expire_row(row):
         """The row's window has passed: it is dropped, or learned if that is when it is learned."""
@@ -252,15 +261,17 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             counts[EXPIREDS] += 1
             r_status[row - base] = (status & ~FATE_MASK) | EXPIRED | DONE
             if missing_is_negative:
-                emit(RESOLVE | LEARN, row, -1, 0)
+                emit(RESOLVE | EXPIRE | learn, row, -1, 0, NEVER)
             else:
-                emit(DROP, row, -1, -1)
+                emit(DROP | EXPIRE, row, -1, -1, NEVER)
         elif not status & DONE:
             r_status[row - base] = status | DONE
-            emit(LEARN, row, -1, 1 if status & POSITIVE else 0)
+            emit(learn, row, -1, 1 if status & POSITIVE else 0, NEVER)
 
     def expire(limit):
         """Expire every row whose window ended before ``limit``, oldest first; False if ``ops`` is full."""
+        if cursor[FROZEN] == STALLED:
+            return True
         while cursor[OPS] < len(op_code):
             while cursor[NEXT_EXPIRY] < cursor[NEXT_ROW] and r_status[cursor[NEXT_EXPIRY] - base] & OUT_OF_ORDER:
                 cursor[NEXT_EXPIRY] += 1
@@ -296,26 +307,46 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
                 counts[ORPHANS] += 1
             cursor[FIRST_WAITING] += 1
 
+    def known_before(e, content):
+        """Count an event whose id is known, as a duplicate or a conflict."""
+        known = find(index, e_key[e], e_check[e], r_check, base, -1)
+        if known < 0:
+            return False
+        if r_content[known - base] == content:
+            counts[DUPLICATE_EVENTS] += 1
+        else:
+            counts[CONFLICTS] += 1
+            reject(EVENT, e, REJECTED_CONFLICT)
+        return True
+
     def take_labelled(e):
         counts[EVENTS] += 1
-        counts[RESOLVEDS] += 1
+        content = np.uint32(0)
+        if dedupe:
+            content = content_of(e_time[e], categories, bits, e) ^ np.uint32(e_label[e])
+            if known_before(e, content):
+                return
         row = cursor[NEXT_ROW]
-        r_time[row - base] = e_time[e]
-        r_status[row - base] = RESOLVED | DONE
-        cursor[NEXT_ROW] = cursor[NEXT_EXPIRY] = cursor[FIRST_ROW] = row + 1
-        emit(SCORE | RESOLVE | LEARN, row, e, e_label[e])
+        cursor[NEXT_ROW] = cursor[NEXT_EXPIRY] = row + 1
+        r = row - base
+        r_time[r] = e_time[e]
+        r_weight[r] = e_weight[e]
+        r_status[r] = RESOLVED | DONE
+        if dedupe:
+            r_key[r] = e_key[e]
+            r_check[r] = e_check[e]
+            r_content[r] = content
+            insert(index, e_key[e], row)
+        else:
+            cursor[FIRST_ROW] = row + 1
+        counts[RESOLVEDS] += 1
+        emit(SCORE | RESOLVE | learn, row, e, e_label[e], e_time[e])
 
     def take_event(e):
         counts[EVENTS] += 1
         key, check, time = e_key[e], e_check[e], e_time[e]
         content = content_of(time, categories, bits, e)
-        known = find(index, key, check, r_check, base, -1)
-        if known >= 0:
-            if r_content[known - base] == content:
-                counts[DUPLICATE_EVENTS] += 1
-            else:
-                counts[CONFLICTS] += 1
-                reject(EVENT, e, REJECTED_CONFLICT)
+        if known_before(e, content):
             return
         row = cursor[NEXT_ROW]
         cursor[NEXT_ROW] = row + 1
@@ -324,6 +355,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         r_check[r] = check
         r_content[r] = content
         r_time[r] = time
+        r_weight[r] = e_weight[e]
         r_status[r] = PENDING
         insert(index, key, row)
         counts[PENDINGS] += 1
@@ -332,14 +364,14 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             push_late(heap, cursor, time, row)
         else:
             cursor[NEWEST] = time
-        emit(SCORE, row, e, -1)
+        emit(SCORE, row, e, -1, NEVER)
         if counts[WAITINGS] > 0:
             place = find(waiting_index, key, check, w_check, 0, wrap)
             at = place & wrap
             if place >= 0 and time - early_us <= w_time[at] <= time + window_us:
                 remove(waiting_index, key, place)
                 counts[WAITINGS] -= 1
-                match(row, w_value[at])
+                match(row, w_value[at], w_time[at])
                 w_value[at] = -1
 
     def take_label(i):
@@ -356,10 +388,12 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
                     counts[DUPLICATE_LABELS] += 1
                 else:
                     counts[CORRECTIONS] += 1
+                    r_status[row - base] = status ^ POSITIVE
+                    emit(CORRECT, row, -1, value, time)
             elif time < asked_at - early_us:
                 counts[ORPHANS] += 1  # older than its event: it answers an earlier one, which is forgotten
             else:
-                match(row, value)
+                match(row, value, time)
             return
         place = find(waiting_index, key, check, w_check, 0, wrap)
         if place >= 0:
@@ -367,6 +401,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
                 counts[DUPLICATE_LABELS] += 1
             else:
                 counts[CORRECTIONS] += 1
+                w_value[place & wrap] = value
         elif cursor[NEXT_WAITING] - cursor[FIRST_WAITING] <= wrap:
             place = cursor[NEXT_WAITING]
             at = place & wrap
@@ -393,9 +428,9 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             if cursor[NEXT_TICK] == NEVER:
                 cursor[NEXT_TICK] = (order // tick_us + 1) * tick_us
             limit = min(order, cursor[NEXT_TICK])
-            if not labelled:
-                if not expire(limit):
-                    return FULL
+            if not labelled and not expire(limit):
+                return FULL
+            if dedupe:
                 forget(limit)
             cursor[WATERMARK] = max(cursor[WATERMARK], limit)
             if order >= cursor[NEXT_TICK]:
@@ -421,3 +456,17 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             take_labelled(record)
         else:
             take_event(record)
+
+
+@njit(cache=True)
+def maturing(rows, base, first, last, enough):
+    """Positives that were expected, and that came, among the newest rows before ``last`` that suffice to tell."""
+    expected = 0.0
+    came = 0
+    row = last - 1
+    while row >= first and expected < enough:
+        expected += 1.0 / (1.0 + np.exp(-rows.logit[row - base]))
+        if rows.status[row - base] & POSITIVE:
+            came += 1
+        row -= 1
+    return expected, came

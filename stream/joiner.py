@@ -18,6 +18,8 @@ OPS_AT_ONCE = 1 << 16
 MAX_WAITING = 1 << 17  # labels without their events; more are orphans at once
 MIN_INDEX = 1 << 12
 MAX_LOAD = 0.6
+ENOUGH_POSITIVES = 20.0  # expected ones that it takes to tell that labels have stalled
+STALLED_SHARE = 0.2
 WAITING_COLUMNS = ("key", "check", "time", "deadline", "value")
 
 
@@ -76,6 +78,7 @@ class Joiner:
             row=np.zeros(OPS_AT_ONCE, np.int64),
             record=np.zeros(OPS_AT_ONCE, np.int64),
             label=np.zeros(OPS_AT_ONCE, np.int8),
+            at=np.zeros(OPS_AT_ONCE, np.int64),
         )
         self._rejected = np.zeros((4096, 3), np.int64)
 
@@ -87,6 +90,32 @@ class Joiner:
     @property
     def watermark(self) -> int:
         return int(self.cursor[kernels.WATERMARK])
+
+    @property
+    def learning(self) -> bool:
+        """Whether labels are learned; otherwise they are joined and judged, and their predictions dropped."""
+        return not self.cursor[kernels.PAUSED]
+
+    @learning.setter
+    def learning(self, on: bool) -> None:
+        self.cursor[kernels.PAUSED] = not on
+
+    @property
+    def stalled(self) -> bool:
+        """Expiry stands still, because labels do: to take them all for negatives would be worse."""
+        return bool(self.cursor[kernels.FROZEN] == kernels.STALLED)
+
+    def thaw(self) -> None:
+        """Let predictions expire although labels seem to be stalled, until they flow again."""
+        if self.stalled:
+            self.cursor[kernels.FROZEN] = kernels.OVERRIDDEN
+
+    def decided(self, watermark: int) -> int:
+        """The watermark by which no label can come any more: behind it while expiry stands still."""
+        if not self.stalled or self.cursor[kernels.NEXT_EXPIRY] == self.table.next:
+            return watermark
+        oldest = int(self.table.rows.time[self.cursor[kernels.NEXT_EXPIRY] - self.table.base])
+        return min(watermark, oldest + self.policy.window_us)
 
     def fates(self) -> dict[str, int]:
         """Records by fate; ``messages`` is their sum."""
@@ -121,8 +150,25 @@ class Joiner:
                 yield Step(_first(self._ops, count), self._rejected[: cursor[kernels.REJECTED]], tick)
             if tick is not None:
                 cursor[kernels.NEXT_TICK] = self._tick_after(tick)
+                if self.policy.missing_is_negative:
+                    self._judge_stall(tick)
             if stopped == kernels.DONE_ALL:
                 return
+
+    def _judge_stall(self, tick: int) -> None:
+        """Freeze expiry when of the positives expected next to expire under a fifth came; thaw when they did."""
+        cursor, rows, base = self.cursor, self.table.rows, self.table.base
+        first, last = self.first_row, int(cursor[kernels.NEXT_ROW])
+        known = rows.time[first - base : last - base]
+        about_to = first + int(np.searchsorted(known, tick + self.policy.tick_us - self.policy.window_us))
+        expected, came = kernels.maturing(rows, base, first, about_to, ENOUGH_POSITIVES)
+        missing = expected >= ENOUGH_POSITIVES and came < expected * STALLED_SHARE
+        if not missing:
+            cursor[kernels.FROZEN] = kernels.FLOWING
+        elif cursor[kernels.FROZEN] == kernels.FLOWING:
+            cursor[kernels.FROZEN], cursor[kernels.FROZEN_SINCE] = kernels.STALLED, tick
+        elif self.stalled and tick - cursor[kernels.FROZEN_SINCE] > self.policy.window_us:
+            self.thaw()  # memory is bounded: labels are waited for twice as long, not for ever
 
     def _tick_after(self, tick: int) -> int:
         following = tick + self.policy.tick_us
@@ -137,8 +183,12 @@ class Joiner:
         if late > len(self._heap):
             self._heap = np.concatenate([self._heap, np.zeros((late, 2), np.int64)])
         known = self.table.next - self.first_row + events
-        if known > MAX_LOAD * len(self._index) and not self.policy.labelled:
+        if known > MAX_LOAD * len(self._index) and self._knows_ids:
             self._rebuild_index(known)
+
+    @property
+    def _knows_ids(self) -> bool:
+        return not self.policy.labelled or self.policy.remember_us > 0
 
     def _rebuild_index(self, known: int) -> None:
         size = len(self._index)
@@ -164,7 +214,7 @@ class Joiner:
             getattr(self._waiting, name)[places % MAX_WAITING] = state[f"waiting_{name}"]
         for place in places[np.asarray(state["waiting_value"]) >= 0].tolist():
             kernels.insert(self._waiting_index, self._waiting.key[place % MAX_WAITING], place)
-        if not self.policy.labelled:
+        if self._knows_ids:
             self._rebuild_index(self.table.next - self.first_row)
         self._rebuild_heap()
 
@@ -180,4 +230,4 @@ class Joiner:
 
 
 def _first(ops: Ops, count: int) -> Ops:
-    return Ops(ops.code[:count], ops.row[:count], ops.record[:count], ops.label[:count])
+    return Ops(ops.code[:count], ops.row[:count], ops.record[:count], ops.label[:count], ops.at[:count])

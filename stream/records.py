@@ -13,12 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 MICROSECONDS = 1_000_000
+NEVER = np.iinfo(np.int64).min  # a time before all others
+MAX_WORDS = 64  # of a field that are used
 
 # Whether a message could be decoded.
 SOUND, DEAD, TOMBSTONE = 0, 1, 2
 
 # What an op asks for; one op may ask for several, done in this order.
 SCORE, RESOLVE, LEARN, DROP = 1, 2, 4, 8
+EXPIRE = 16  # its window has passed without a label
+CORRECT = 32  # the label that was given is wrong: this one stands; nothing is un-learned
 
 # The status byte of a row: one fate in the low two bits, flags above.
 PENDING, RESOLVED, EXPIRED, FATE_MASK = 0, 1, 2, 3
@@ -38,8 +42,11 @@ class Events(NamedTuple):
     position: NDArray[np.int64]
     flaw: NDArray[np.uint8]  # SOUND, or it is counted in its place and no more
     label: NDArray[np.int8]  # 0, 1, or -1 where labels come on a topic of their own
+    weight: NDArray[np.float32]  # of the sample, 1 unless the event says otherwise
+    score: NDArray[np.float64]  # probability given by another model; 0 where we predict ourselves
     categories: NDArray[np.uint64]  # (n, c): hash of "name=value"
     numbers: NDArray[np.float64]  # (n, k): NaN is null
+    words: NDArray[np.uint64]  # (n, MAX_WORDS times the fields of words): hash of "name=word"; 0 ends a list
 
 
 class Labels(NamedTuple):
@@ -58,10 +65,11 @@ class Labels(NamedTuple):
 class Ops(NamedTuple):
     """What the model and the monitors have to do, in merged order, m of them."""
 
-    code: NDArray[np.uint8]  # SCORE | RESOLVE | LEARN | DROP
+    code: NDArray[np.uint8]  # SCORE | RESOLVE | LEARN | DROP | EXPIRE | CORRECT
     row: NDArray[np.int64]
     record: NDArray[np.int64]  # SCORE: index into Events; else -1
-    label: NDArray[np.int8]  # RESOLVE, LEARN: 0 or 1; else -1
+    label: NDArray[np.int8]  # RESOLVE, LEARN, CORRECT: 0 or 1; else -1
+    at: NDArray[np.int64]  # RESOLVE by a label: the label's time; else NEVER
 
 
 class Rows(NamedTuple):
@@ -73,6 +81,7 @@ class Rows(NamedTuple):
     time: NDArray[np.int64]
     status: NDArray[np.uint8]
     logit: NDArray[np.float64]  # as served at question time
+    weight: NDArray[np.float32]  # of the sample
     start: NDArray[np.int64]  # its features: slot[start : start + size]
     size: NDArray[np.uint16]
     slot: NDArray[np.uint32]  # the feature arena

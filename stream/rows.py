@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.records import DONE, Rows
 
-KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "size")
+KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "size")
 
 SEGMENT = 1 << 16  # rows by which the table grows and shrinks at least
 SMALL_ARENA = 1 << 20
@@ -43,6 +43,7 @@ class RowTable:
             time=np.zeros(SEGMENT, np.int64),
             status=np.zeros(SEGMENT, np.uint8),
             logit=np.zeros(SEGMENT, np.float64),
+            weight=np.zeros(SEGMENT, np.float32),
             start=np.zeros(SEGMENT, np.int64),
             size=np.zeros(SEGMENT, np.uint16),
             slot=np.zeros(SMALL_ARENA, np.uint32),
@@ -58,16 +59,7 @@ class RowTable:
         needed = self.next - self.base + events
         if needed > capacity:
             grown = max(needed, capacity + max(SEGMENT, capacity // 8))
-            for column in (
-                rows.key,
-                rows.check,
-                rows.content,
-                rows.time,
-                rows.status,
-                rows.logit,
-                rows.start,
-                rows.size,
-            ):
+            for column in _per_row(rows):
                 column.resize(grown, refcheck=False)
         if rows.used[1] > max(SMALL_ARENA, rows.used[0] // 2):
             _compact(rows, self.next - self.base)
@@ -83,7 +75,7 @@ class RowTable:
         if not gone or (live and gone < max(SEGMENT, live)):
             return  # moving down would cost more than it frees
         rows = self.rows
-        for column in (rows.key, rows.check, rows.content, rows.time, rows.status, rows.logit, rows.start, rows.size):
+        for column in _per_row(rows):
             column[:live] = column[gone : gone + live]
         self.base = first
 
@@ -126,6 +118,10 @@ class RowTable:
             _scatter(self.rows, begin, end, status, run["slot"], run["value"], features)
         self.rows.status[:count] = status
         self.next = first + count
+
+
+def _per_row(rows: Rows) -> Sequence[NDArray[Any]]:
+    return [getattr(rows, name) for name in (*KEPT_COLUMNS, "status", "start")]
 
 
 @njit(cache=True)

@@ -206,7 +206,7 @@ def test_moments_are_counted():
     assert model._state.counters[[ASKED, LEARNED, DROPPED]].tolist() == [5, 3, 1]
 
 
-@pytest.mark.parametrize("value", [[1], {"a": 1}, (), 1j, b"x", np.zeros(2), pd.Timestamp("2026-01-01"), pd.NaT])
+@pytest.mark.parametrize("value", [[1], {"a": 1}, (1,), 1j, b"x", np.zeros(2), pd.Timestamp("2026-01-01"), pd.NaT])
 def test_what_is_no_feature_is_refused_by_name_and_changes_nothing(value):
     model = new_model()
     model.learn_one({"a": 1.0}, 1)

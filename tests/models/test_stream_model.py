@@ -12,7 +12,7 @@ from models.kernels import Settings
 from models.logistic_regression import LogisticRegression
 from models.state import BLOCK_SLOTS
 from models.stream_model import StreamModel
-from stream.records import DROP, LEARN, RESOLVE, SCORE, Events, Ops, Rows
+from stream.records import DROP, LEARN, NEVER, RESOLVE, SCORE, Events, Ops, Rows
 
 compiled = settings(deadline=None)
 CATEGORIES, NUMBERS = ("z", "a", "hour"), ("n2", "m", "n1")  # not in the order of their names
@@ -48,6 +48,9 @@ def events_of(events):
         label=none.astype(np.int8),
         categories=np.array(hashes, np.uint64).reshape(n, k),
         numbers=np.array([e[k:] for e in events], np.float64).reshape(n, len(NUMBERS)),
+        weight=np.ones(n, np.float32),
+        score=np.zeros(n),
+        words=np.zeros((n, 0), np.uint64),
     )
 
 
@@ -59,6 +62,7 @@ def rows_for(n, width):
         time=np.zeros(n, np.int64),
         status=np.zeros(n, np.uint8),
         logit=np.full(n, np.nan),
+        weight=np.ones(n, np.float32),
         start=np.zeros(n, np.int64),
         size=np.zeros(n, np.uint16),
         slot=np.zeros(n * width, np.uint32),
@@ -70,7 +74,11 @@ def rows_for(n, width):
 def ops_of(steps):
     code, row, record, label = zip(*steps, strict=True) if steps else ((), (), (), ())
     return Ops(
-        np.array(code, np.uint8), np.array(row, np.int64) + BASE, np.array(record, np.int64), np.array(label, np.int8)
+        np.array(code, np.uint8),
+        np.array(row, np.int64) + BASE,
+        np.array(record, np.int64),
+        np.array(label, np.int8),
+        np.full(len(code), NEVER),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitors import kernels
 from monitors.kernels import BINS, bin_of
 from monitors.panes import Panes
-from stream.records import DROP, LEARN, RESOLVE, SCORE, Ops, Rows
+from stream.records import DROP, EXPIRE, LEARN, RESOLVE, SCORE, Ops, Rows
 
 compiled = settings(deadline=None)  # whichever test comes first waits for numba
 PANE, WINDOWS, JOIN = 10, (10, 20, 60), 25
@@ -25,13 +25,14 @@ def new_panes():
 def rows_of(time, logit):
     n, none = len(time), np.zeros(0)
     return Rows(
-        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 5
+        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 6
     )
 
 
 def ops_of(steps):
     code, row, label = (np.array([step[k] for step in steps]) for k in range(3))
-    return Ops(code.astype(np.uint8), row.astype(np.int64) + BASE, np.full(len(steps), -1), label.astype(np.int8))
+    nothing = np.full(len(steps), -1)
+    return Ops(code.astype(np.uint8), row.astype(np.int64) + BASE, nothing, label.astype(np.int8), nothing)
 
 
 class Script:
@@ -78,7 +79,7 @@ def scripts(draw):
             steps.append((SCORE | draw(st.sampled_from([0, RESOLVE, RESOLVE | LEARN])), seen, draw(st.integers(0, 1))))
             seen += 1
         else:
-            code = draw(st.sampled_from([RESOLVE, RESOLVE | LEARN, LEARN, DROP]))
+            code = draw(st.sampled_from([RESOLVE, RESOLVE | LEARN, LEARN, DROP | EXPIRE]))
             steps.append((code, draw(st.integers(0, max(seen - 1, 0))), draw(st.integers(0, 1))))
     return Script(time, logit, steps)
 
@@ -118,7 +119,7 @@ class Oracle:
                 self.outside += 1
             for one in into:
                 one["events"] += bool(code & SCORE)
-                one["expired"] += bool(code & DROP)
+                one["expired"] += bool(code & EXPIRE)
                 if code & RESOLVE:
                     one["judged"].append((float(script.rows.logit[row]), label))
         return self
@@ -265,7 +266,7 @@ def test_an_idle_jump_of_years_empties_the_ring_and_dirties_what_it_emptied():
 
 def test_kernels_have_one_signature_whatever_the_arrays_come_as():
     panes = new_panes()
-    ops = ops_of([(SCORE, 0, 0), (SCORE | RESOLVE, 1, 1), (DROP, 0, 0), (LEARN, 1, 1)])
+    ops = ops_of([(SCORE, 0, 0), (SCORE | RESOLVE, 1, 1), (DROP | EXPIRE, 0, 0), (LEARN, 1, 1)])
     rows = rows_of([0, 0, 12, 12], [0.5, 0.5, 1.5, 1.5])
     panes.observe(ops, rows, BASE)
     panes.observe(

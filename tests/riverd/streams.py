@@ -182,6 +182,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "time_parts": ["hour", "weekday"],
     },
     "monitors": {"windows": ["30m", "2h"]},
+    "web": {"listen": ""},
 }
 ALERTS: list[dict[str, Any]] = [
     {"name": "loss", "metric": "logloss", "window": "2h", "above": 0.7, "for": "10m", "recover": 0.6},
@@ -197,6 +198,17 @@ def settings(*, alerts: Sequence[Mapping[str, Any]] = ALERTS, **sections: Mappin
     for name, keys in sections.items():
         values[name] = {**values.get(name, {}), **keys}
     return values | {"alerts": [dict(alert) for alert in alerts]}
+
+
+def to_toml(values: Mapping[str, Any]) -> str:
+    """The text of a riverd.toml with these values."""
+    lines: list[str] = []
+    for section, keys in values.items():
+        for table in keys if isinstance(keys, list) else [keys]:
+            lines.append(f"[[{section}]]" if isinstance(keys, list) else f"[{section}]")
+            # what JSON writes of text, numbers, truths and lists is TOML too
+            lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
+    return "\n".join(lines) + "\n"
 
 
 def config(*, alerts: Sequence[Mapping[str, Any]] = ALERTS, **sections: Mapping[str, Any]) -> Config:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from riverd.errors import RiverdError
 from riverd.service import run as run_service
 from stream.files import FileSource
+from stream.memory import MemorySource
 from stream.source import Partition
 from tests.riverd.streams import config, engine_on, finish, outcome, pairs, split, write
 
@@ -18,8 +18,30 @@ EVENTS, LABELS = Partition("events", "0"), Partition("labels", "0")
 CONFIG = config(source={"poll_records": 64})
 CLEAN = split(pairs(250, seed=9), partitions=1)
 
-WRONG_VALUES = ("[]", "{}", '"text"', "NaN", "Infinity", "1e999", "-1", "null", '"\\ud800"', '"' + "9" * 400 + '"', "9" * 400)
-TIMES = ("4102444800", '"2099-01-01T00:00:00Z"', '"soon"', "-5", "null", "[1]", "true", "1e300", '"0001-01-01T00:00:00Z"')
+WRONG_VALUES = (
+    "[]",
+    "{}",
+    '"text"',
+    "NaN",
+    "Infinity",
+    "1e999",
+    "-1",
+    "null",
+    '"\\ud800"',
+    '"' + "9" * 400 + '"',
+    "9" * 400,
+)
+TIMES = (
+    "4102444800",
+    '"2099-01-01T00:00:00Z"',
+    '"soon"',
+    "-5",
+    "null",
+    "[1]",
+    "true",
+    "1e300",
+    '"0001-01-01T00:00:00Z"',
+)
 
 
 def never_a_message(line):
@@ -40,8 +62,17 @@ def objects(fields):
 
 # each of these is wrong in at least one field that riverd reads, as an event and as a label
 WITHOUT_TIME = objects({"id": st.sampled_from(['"e1"', '"e77"', "5"]), "at": st.sampled_from(TIMES), "y": st.just("1")})
-WITHOUT_ID = objects({"id": st.sampled_from(["[]", "{}", "null", "1.5", "true", '""']), "at": st.just("1357000100"), "y": st.just("1")})
-WRONG_FIELD = objects({"id": st.just('"e1"'), "at": st.just("1357000100"), "x": st.sampled_from(["[]", "{}", '"7"', "NaN", "1e999", "true"]), "y": st.sampled_from(["2", "-1", "0.5", '"yes"', "NaN", "null", "[]"])})
+WITHOUT_ID = objects(
+    {"id": st.sampled_from(["[]", "{}", "null", "1.5", "true", '""']), "at": st.just("1357000100"), "y": st.just("1")}
+)
+WRONG_FIELD = objects(
+    {
+        "id": st.just('"e1"'),
+        "at": st.just("1357000100"),
+        "x": st.sampled_from(["[]", "{}", '"7"', "NaN", "1e999", "true"]),
+        "y": st.sampled_from(["2", "-1", "0.5", '"yes"', "NaN", "null", "[]"]),
+    }
+)
 CUT = st.integers(1, 40).map(lambda n: CLEAN[EVENTS][3][:n])
 DEEP = st.sampled_from([b"[" * 100_000, b'{"id": ' * 5_000])
 NO_OBJECT = st.sampled_from(WRONG_VALUES).map(str.encode)
@@ -95,7 +126,11 @@ def test_garbage_goes_to_the_dead_letters(litter, without, tmp_path):
     ("topic", "line", "reason"),
     [
         (EVENTS, b'{"id": "e1"', "truncated"),
-        (EVENTS, b'{"id": "e1", "at": 4102444800}', r"at is 2100-01-01T00:00:00Z, \d+ years ahead of this machine's clock"),
+        (
+            EVENTS,
+            b'{"id": "e1", "at": 4102444800}',
+            r"at is 2100-01-01T00:00:00Z, \d+ years ahead of this machine's clock",
+        ),
         (EVENTS, b'{"id": "e1", "at": "soon"}', "at"),
         (EVENTS, b'{"id": "", "at": 1357000100}', "id is empty"),
         (EVENTS, b'{"at": 1357000100}', "missing required field `id`"),
@@ -110,31 +145,37 @@ def test_the_reason_says_what_is_wrong(topic, line, reason, tmp_path):
     engine = read({EVENTS: [], LABELS: []} | {topic: [line]}, tmp_path)
     [letter] = engine.unsaved.dead_letters
     assert re.search(reason, letter.reason), letter.reason
-    assert engine.parts.model.sha256 == engine_on(FileSource(tmp_path, ["events"], bounded=True), CONFIG).parts.model.sha256
+    assert engine.parts.model.sha256 == engine_on(MemorySource({}), CONFIG).parts.model.sha256
 
 
 def test_a_line_of_100_mb_is_one_dead_letter_and_never_in_memory(tmp_path):
     topics = split(pairs(50, seed=9), partitions=1)
 
     def peak_kib(folder):
-        """Of a child that works off the folder."""
+        """Of a child that works off the folder, and what it counted."""
         pid = os.fork()
         if pid == 0:
             try:
-                store = config(storage={"url": f"sqlite:///{folder}/riverd.db"}, source={"path": str(folder)})
-                counts = run_service(store, folder / "riverd.toml", until_idle=True).result["counts"]
+                configured = config(storage={"url": f"sqlite:///{folder}/riverd.db"})
+                counts = run_service(configured, folder / "riverd.toml", until_idle=True).result["counts"]
                 (folder / "counts.json").write_text(json.dumps(counts))
-            except (RiverdError, Exception):
+            except BaseException:
                 os._exit(1)
             os._exit(0)
         _, status, usage = os.wait4(pid, 0)
         assert status == 0
         return usage.ru_maxrss, json.loads((folder / "counts.json").read_text())
 
-    write(topics, tmp_path / "small")
+    write(topics, tmp_path / "small" / "data")
     small_kib, small = peak_kib(tmp_path / "small")
-    topics[EVENTS].insert(20, b'{"id": "' + b"e" * 100_000_000 + b'"}')
-    write(topics, tmp_path / "large")
+    write(topics, tmp_path / "large" / "data")
+    with (tmp_path / "large" / "data" / "events" / "0.jsonl").open("r+b") as file:
+        lines = file.readlines()
+        file.seek(0)
+        file.write(b"".join(lines[:20]) + b'{"id": "')
+        for _ in range(100):  # not held here either: the child begins with all that its parent holds
+            file.write(b"e" * 1_000_000)
+        file.write(b'"}\n' + b"".join(lines[20:]))
     large_kib, large = peak_kib(tmp_path / "large")
     assert large == small | {"messages": small["messages"] + 1, "dead": small["dead"] + 1}
     assert large_kib - small_kib < 50_000

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from riverd import __version__
-from tests.riverd.streams import pairs, settings, split, write
+from tests.riverd.streams import pairs, settings, split, to_toml, write
 
 HEAVY = ("numpy", "numba", "river", "sqlalchemy", "pydantic", "msgspec", "rich", "narwhals")
 
@@ -28,11 +28,7 @@ def riverd(tmp_path):
 @pytest.fixture
 def with_stream(tmp_path):
     """A config and a small stream in the folder."""
-    lines = []
-    for section, keys in settings(alerts=[]).items():
-        if isinstance(keys, dict):
-            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
-    (tmp_path / "riverd.toml").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "riverd.toml").write_text(to_toml(settings()), encoding="utf-8")
     write(split(pairs(300, seed=1), partitions=1), tmp_path / "data")
 
 

@@ -91,7 +91,7 @@ def joined_engine(made):
 
 @pytest.mark.parametrize("engine_of", [labelled_engine, joined_engine])
 def test_without_delay_equals_progressive_val_score(engine_of):
-    made = rows(delays=lambda rng: 0)
+    made = rows(delays=lambda _: 0)
     engine = engine_of(made)
     model, score = our_model(), metrics.LogLoss()
     evaluate.progressive_val_score([(x_of(row), row["y"]) for row in made], model, score)
@@ -138,7 +138,7 @@ def test_with_delay_equals_a_loop_over_simulate_qa():
 
 
 def test_a_label_changes_the_next_prediction():
-    first, second = rows(delays=lambda rng: MICROSECONDS)[:2]
+    first, second = rows(delays=lambda _: MICROSECONDS)[:2]
     second["features"] = first["features"]
     events, labels = [event_of(first)], []
     engine = engine_on(MemorySource({EVENTS: events, LABELS: labels}, bounded=False), config(), bounded=False)
@@ -160,7 +160,7 @@ def test_a_label_changes_the_next_prediction():
 
 
 def test_a_constant_delay_changes_what_is_said_not_what_is_learned():
-    prompt, late = joined_engine(rows(delays=lambda rng: 0)), joined_engine(rows(delays=lambda rng: WINDOW_US // 2))
+    prompt, late = joined_engine(rows(delays=lambda _: 0)), joined_engine(rows(delays=lambda _: WINDOW_US // 2))
     assert late.parts.joiner.fates()["matched"] == COUNT
     # with the features of their questions, in the same order; asking again at the answer would differ
     assert late.parts.model.sha256 == prompt.parts.model.sha256

@@ -8,6 +8,7 @@ from sqlalchemy import event, func, select, text, update
 from storage.blocks import Block
 from storage.checkpoint import FAIL_POINTS, Checkpoint
 from storage.errors import DamagedBlob, DamagedState, DiskFull, NewerSchema, NoSuchSnapshot
+from storage.outbox import Notice, read_due
 from storage.snapshots import NewSnapshot
 from storage.store import Store
 from storage.tables import blocks, checkpoints, snapshots
@@ -24,6 +25,7 @@ SECOND = Checkpoint(
     alerts=[ALERT],
     dead_letters=[LETTER],
     snapshot=NewSnapshot(watermark=99, reason="hourly", lineage={"parent": None}, data=b"model"),
+    notices=[Notice("logloss-high", 10, "firing", "webhook", b"{}")],
 )
 FIRST_BLOCKS = {("weights", 0): b"w1", ("rows", 0): b"r0", ("rows", 1): b"r1"}
 SECOND_BLOCKS = {("weights", 0): b"w2", ("rows", 1): b"r1", ("rows", 2): b"r2"}
@@ -31,7 +33,10 @@ SECOND_BLOCKS = {("weights", 0): b"w2", ("rows", 1): b"r1", ("rows", 2): b"r2"}
 
 def everything(store):
     loaded = store.load()
-    return loaded.number, loaded.state, loaded.blocks, store.alerts(), store.dead_letters(limit=9), store.snapshots()
+    with store.database.reading() as connection:
+        due = read_due(connection, store.model, "webhook", at=store._now(), limit=9)
+    told = store.alerts(), store.dead_letters(limit=9), store.snapshots(), due
+    return loaded.number, loaded.state, loaded.blocks, *told
 
 
 def test_every_step_is_announced_once_in_order(open_store):
@@ -52,13 +57,13 @@ def test_kill_9_anywhere_leaves_the_whole_or_nothing(point, open_store, url, in_
     assert first.load() is None
     first.commit(FIRST)
     before = everything(first)
-    assert before == (1, b"one", FIRST_BLOCKS, [], [], [])
+    assert before == (1, b"one", FIRST_BLOCKS, [], [], [], [])
     first.close()
     assert in_child(die_there) == -9
     after = open_store(now=lambda: 5)
     if point == "checkpoint.committed":
         assert everything(after)[:3] == (2, b"two", SECOND_BLOCKS)
-        assert [len(found) for found in everything(after)[3:]] == [1, 1, 1]
+        assert [len(found) for found in everything(after)[3:]] == [1, 1, 1, 1]
     else:
         assert everything(after) == before
         assert after.commit(SECOND).number == 2
@@ -196,7 +201,7 @@ def test_models_in_one_database_keep_apart(open_store):
     one.commit(FIRST)
     for _ in range(3):
         two.commit(SECOND)
-    assert everything(one) == (1, b"one", FIRST_BLOCKS, [], [], [])
+    assert everything(one) == (1, b"one", FIRST_BLOCKS, [], [], [], [])
     assert everything(two)[:3] == (3, b"two", {("weights", 0): b"w2", ("rows", 2): b"r2"})
 
 

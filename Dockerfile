@@ -1,0 +1,18 @@
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY stream stream
+COPY models models
+COPY monitors monitors
+COPY storage storage
+COPY riverd riverd
+RUN python -m venv /opt/riverd && /opt/riverd/bin/pip install --no-cache-dir .
+
+FROM python:3.13-slim
+RUN useradd --create-home riverd
+COPY --from=build --chown=riverd /opt/riverd /opt/riverd
+ENV PATH=/opt/riverd/bin:$PATH
+USER riverd
+WORKDIR /var/lib/riverd
+ENTRYPOINT ["riverd"]
+CMD ["run", "-c", "/etc/riverd/riverd.toml"]

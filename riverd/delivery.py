@@ -1,0 +1,219 @@
+"""Empties the outbox in a thread of its own: a receiver that is slow, dead or out of its mind delays nobody else."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from riverd.alertmanager import REPEATED_EVERY_S
+from riverd.receivers import Receiver, RefusedError, UnreachableError
+from riverd.status import DeliveryStatus
+from storage.database import Database
+from storage.errors import StorageError
+from storage.outbox import Pending, mark_delivered, mark_failed, read_backlog, read_due, read_unresolved
+from stream.records import MICROSECONDS
+
+log = logging.getLogger("riverd")
+
+FIRST_RETRY_S, LAST_RETRY_S = 1.0, 600.0
+LOOK_S = 60.0  # at least so often the outbox is looked at, even if nobody calls
+AT_ONCE = 100
+
+
+@dataclass(slots=True)
+class _Channel:
+    """How it stands with one receiver; all times are of the monotonic clock."""
+
+    receiver: Receiver
+    failures: int = 0  # in a row
+    open_s: float = float("-inf")  # nothing is sent before
+    repeated_s: float = float("-inf")  # at the start at once: the receiver may have forgotten
+
+
+class Delivery:
+    """Tells receivers what lies in the outbox: at least once, each rule's changes in order, under one id for ever.
+
+    A receiver that can't be reached is left alone for one second, then two, up to ten minutes; one that refuses
+    a single message gets the others meanwhile. Nothing is ever given up.
+
+    Parameters
+    ----------
+    database, model
+        Whose outbox.
+    receivers
+        By channel.
+    now_us, monotonic_s
+        The wall clock, and seconds of a clock that never goes back.
+    jitter
+        A number from 0 to 1, another each time: it spreads those who wait for the same receiver.
+
+    Attributes
+    ----------
+    statuses : tuple of DeliveryStatus
+        How it stood after the last round; replaced as a whole, so that any thread may read it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        model: str,
+        receivers: Mapping[str, Receiver],
+        *,
+        now_us: Callable[[], int],
+        monotonic_s: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.statuses = tuple(DeliveryStatus(name) for name in receivers)
+        self._database = database
+        self._model = model
+        self._channels = {name: _Channel(receiver) for name, receiver in receivers.items()}
+        self._now_us = now_us
+        self._monotonic_s = monotonic_s
+        self._jitter = jitter
+        self._wake = threading.Event()
+        self._stopping = False
+        self._stop_by_s = float("inf")
+        self._thread = threading.Thread(target=self._run, name="riverd-delivery", daemon=True)
+
+    def start(self) -> None:
+        """Begin with what an earlier run left behind."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was committed. Any thread may call this; it returns at once."""
+        self._wake.set()
+
+    def close(self, *, within_s: float) -> None:
+        """Send what is due to receivers that were well, then stop; wait no longer than this."""
+        self._stop_by_s = self._monotonic_s() + within_s
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(within_s)
+
+    def _run(self) -> None:
+        stop = False
+        while not stop:
+            stop = self._stopping  # read first: then this round still sees what was committed before
+            self._wake.clear()
+            wait_s = self.round()
+            if not stop:
+                self._wake.wait(wait_s)
+
+    def round(self) -> float:
+        """Send whatever is due; return the seconds until the next round unless something is committed before."""
+        return max(0.0, min(self._survive(name, channel) for name, channel in self._channels.items()))
+
+    def _survive(self, name: str, channel: _Channel) -> float:
+        try:
+            return self._serve(name, channel)
+        except StorageError as error:
+            log.error("the outbox can't be read or written, again in %.0f s: %s", LOOK_S, error)
+        except Exception:
+            # a fault of ours with one channel must not silence the others
+            log.exception("delivering to %s failed, again in %.0f s", name, LOOK_S)
+        return LOOK_S
+
+    def _serve(self, name: str, channel: _Channel) -> float:
+        """Send what is due to one channel; return the seconds after which it should be looked at again."""
+        wait_s = LOOK_S
+        status = self._status(name)
+        if self._monotonic_s() >= channel.open_s:
+            try:
+                while self._in_time() and (due := self._due(name)):
+                    for pending in due:
+                        if self._in_time():
+                            wait_s = min(wait_s, self._send(name, channel, pending))
+                self._repeat(name, channel)
+            except UnreachableError as error:
+                channel.failures += 1
+                delay_s = self._delay_s(channel.failures)
+                channel.open_s = self._monotonic_s() + delay_s
+                self._count(name, failures=1, last_error=str(error))
+                if channel.failures == 1:
+                    log.error(
+                        "%s (%s) can't be told of alerts, which wait in the outbox; tried again from now on, "
+                        "at last every %.0f min: %s",
+                        name, channel.receiver.place, LAST_RETRY_S / 60, error,
+                    )  # fmt: skip
+            else:
+                if channel.failures:
+                    told = self._status(name).delivered - status.delivered
+                    log.info("%s (%s) is back, and was told of %d", name, channel.receiver.place, told)
+                channel.failures = 0
+        with self._database.reading() as connection:
+            backlog = read_backlog(connection, self._model, name)
+        self._replace(name, waiting=backlog.waiting, oldest_at=backlog.oldest_at)
+        if channel.failures:
+            return channel.open_s - self._monotonic_s()
+        return wait_s
+
+    def _in_time(self) -> bool:
+        return self._monotonic_s() < self._stop_by_s
+
+    def _due(self, name: str) -> list[Pending]:
+        with self._database.reading() as connection:
+            return read_due(connection, self._model, name, at=self._now_us(), limit=AT_ONCE)
+
+    def _send(self, name: str, channel: _Channel, pending: Pending) -> float:
+        try:
+            channel.receiver.send(pending)  # outside any transaction: it may take long
+        except RefusedError as error:
+            delay_s = self._delay_s(pending.attempts + 1)
+            self._fail(pending, delay_s, str(error))
+            self._count(name, failures=1, last_error=str(error))
+            log.error(
+                "%s (%s) refuses %s of %s, again in %.0f s: %s",
+                name, channel.receiver.place, pending.notice.state, pending.notice.rule, delay_s, error,
+            )  # fmt: skip
+            return delay_s
+        except UnreachableError as error:
+            self._fail(pending, 0.0, str(error))
+            raise
+        with self._database.writing() as connection:
+            mark_delivered(connection, pending.number, at=self._now_us())
+        self._count(name, delivered=1, last_error=None)
+        return LOOK_S
+
+    def _fail(self, pending: Pending, delay_s: float, error: str) -> None:
+        with self._database.writing() as connection:
+            next_attempt_at = self._now_us() + int(delay_s * MICROSECONDS)
+            mark_failed(connection, pending.number, next_attempt_at=next_attempt_at, error=error)
+
+    def _repeat(self, name: str, channel: _Channel) -> None:
+        repeat = channel.receiver.repeat
+        if repeat is None or self._stopping or self._monotonic_s() < channel.repeated_s + REPEATED_EVERY_S:
+            return
+        with self._database.reading() as connection:
+            firing = read_unresolved(connection, self._model, name)
+        if firing:
+            try:
+                repeat(firing)
+            except RefusedError as error:  # the next repeat may be taken
+                self._count(name, failures=1, last_error=str(error))
+        channel.repeated_s = self._monotonic_s()
+
+    def _delay_s(self, failures: int) -> float:
+        # never below half of it, so that a receiver is not hammered by chance
+        return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * self._jitter())
+
+    def _status(self, name: str) -> DeliveryStatus:
+        return next(status for status in self.statuses if status.channel == name)
+
+    def _count(self, name: str, *, delivered: int = 0, failures: int = 0, last_error: str | None) -> None:
+        before = self._status(name)
+        self._replace(
+            name,
+            delivered=before.delivered + delivered,
+            failures=before.failures + failures,
+            last_error=last_error,
+        )
+
+    def _replace(self, name: str, **changes: object) -> None:
+        self.statuses = tuple(
+            replace(status, **changes) if status.channel == name else status  # pyrefly: ignore
+            for status in self.statuses
+        )

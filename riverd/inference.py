@@ -1,0 +1,183 @@
+"""From samples to a whole config: every guess, with its reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from riverd.durations import format_duration
+from riverd.guess_features import Feature, guess_features
+from riverd.guess_roles import Guess, Join, guess_id, guess_join, guess_label, guess_time
+from riverd.guess_rules import GuessedRule, guess_rules, typical_count
+from riverd.guess_windows import DAY, JoinWindow, Windows, guess_join_window, guess_windows
+from riverd.sample import Sample, valid
+
+DEFAULT_BITS, MOST_BITS = 18, 24
+SLOTS_PER_FEATURE = 20  # so that five in a hundred share a slot
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """What ``riverd init`` writes down."""
+
+    values: dict[str, Any]  # the config, without [[alerts]]
+    event_time: Guess
+    event_id: Guess | None
+    label: Guess | None  # None: a label means positive
+    label_time: Guess | None
+    join: Join | None
+    window: JoinWindow | None
+    missing: str  # why a missing label is taken as it is
+    features: list[Feature]
+    time_parts: str
+    windows: Windows
+    rules: list[GuessedRule]
+
+    def kept(self, kind: str) -> list[Feature]:
+        return [feature for feature in self.features if feature.kind == kind]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """The label of each event that has one."""
+
+    guess: Guess | None
+    event: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+    labelled: int  # labels that count, missing ones that mean negative included
+    positive_share: float
+
+
+def infer(
+    events: Sample, labels: Sample | None, *, name: str, topics: tuple[str, str], label: str | None, now_us: int
+) -> Inferred:
+    """Guess a config for events, and labels if they come on a topic of their own.
+
+    Raises
+    ------
+    RiverdError
+        A field that is needed can't be told from the sample; the message says which, and what to do.
+    """
+    event_time = guess_time(events, now_us=now_us)
+    if labels is None:
+        return _labelled_events(events, event_time, name=name, topic=topics[0], label=label, now_us=now_us)
+    label_time = guess_time(labels, now_us=now_us)
+    join = guess_join(events, labels, event_time.path, label_time.path)
+    taken = {label_time.path, join.label_id.path}
+    guess = guess_label(labels, taken, wanted=label, in_events=False)
+    column = labels.columns[guess.path] if guess else None
+    if column is not None and label is None and all(column.present):
+        guess = column = None  # every label says yes: it is its coming that tells
+    negative = column is None
+    first, places = np.unique(join.event, return_index=True)
+    places = places[first >= 0]
+    matched = first[first >= 0]
+    positive = np.array([column is None or bool(column.values[place]) for place in places.tolist()], dtype=np.bool_)
+    if negative:
+        all_events = np.arange(len(events))
+        outcome = _Outcome(guess, all_events, np.isin(all_events, matched), len(events), len(matched) / len(events))
+    else:
+        outcome = _Outcome(guess, matched, positive, len(matched), float(positive.mean()))
+    window = guess_join_window(join.delay_us)
+    values: dict[str, Any] = {
+        "events": {"topic": topics[0], "id": join.event_id.path, "time": event_time.path},
+        "labels": {"topic": topics[1], "id": join.label_id.path, "time": label_time.path}
+        | ({"value": guess.path} if guess else {})
+        | {"window": format_duration(window.window_us), "early_window": format_duration(window.early_us)}
+        | {"missing": "negative" if negative else "drop"},
+    }
+    share = len(matched) / len(events)
+    if negative:
+        missing = f"labels mean yes and {share:.1%} of the events have one: none within the window means no"
+    else:
+        missing = f"{share:.1%} of the events have a label; the others are judged by nothing and not learned"
+    return _completed(
+        events, labels, outcome, values, name=name, event_time=event_time, event_id=join.event_id, now_us=now_us,
+        label_time=label_time, join=join, window=window, missing=missing,
+    )  # fmt: skip
+
+
+def _labelled_events(
+    events: Sample, event_time: Guess, *, name: str, topic: str, label: str | None, now_us: int
+) -> Inferred:
+    guess = guess_label(events, {event_time.path}, wanted=label, in_events=True)
+    assert guess is not None  # in events it is found or refused
+    event_id = guess_id(events, {event_time.path, guess.path})
+    values: dict[str, Any] = {
+        "events": {"topic": topic}
+        | ({"id": event_id.path} if event_id else {})
+        | {"time": event_time.path, "label": guess.path}
+    }
+    column = events.columns[guess.path]
+    with_label = np.array([i for i, value in enumerate(column.values) if value is not None], dtype=np.int64)
+    positive = np.array([bool(column.values[i]) for i in with_label.tolist()], dtype=np.bool_)
+    outcome = _Outcome(guess, with_label, positive, len(with_label), float(positive.mean()))
+    return _completed(
+        events, None, outcome, values, name=name, event_time=event_time, event_id=event_id, now_us=now_us,
+        label_time=None, join=None, window=None, missing="",
+    )  # fmt: skip
+
+
+def _completed(
+    events: Sample,
+    labels: Sample | None,
+    outcome: _Outcome,
+    values: dict[str, Any],
+    *,
+    name: str,
+    event_time: Guess,
+    event_id: Guess | None,
+    label_time: Guess | None,
+    join: Join | None,
+    window: JoinWindow | None,
+    missing: str,
+    now_us: int,
+) -> Inferred:
+    """Add what the model sees and how it is judged."""
+    taken = {event_time.path, event_id.path if event_id else "", outcome.guess.path if labels is None else ""}  # pyrefly: ignore
+    features = guess_features(events, taken, outcome.event, outcome.positive)
+    times = events.times(event_time.path)
+    times = times[valid(times)]
+    span_us = int(times.max() - times.min())
+    parts, why_parts = _time_parts(span_us)
+    windows = guess_windows(
+        span_us=span_us,
+        labelled=outcome.labelled,
+        positive_share=outcome.positive_share,
+        join_window_us=window.window_us if window else 0,
+    )
+    values = {"model": {"name": name} | _bits(events, features)} | values
+    values["features"] = {
+        "categories": [feature.path for feature in features if feature.kind == "category"],
+        "numbers": [feature.path for feature in features if feature.kind == "number"],
+        "time_parts": parts,
+    }
+    values["monitors"] = {"windows": [format_duration(us) for us in windows.lengths_us]}
+    count = typical_count(window_us=windows.lengths_us[0], span_us=span_us, labelled=outcome.labelled)
+    rules: list[GuessedRule] = []
+    if values["features"]["categories"] or values["features"]["numbers"] or parts:
+        first_us, last_us = int(times.min()), int(times.max())
+        rules = guess_rules(values, events, labels, min_labelled=count, span_us=(first_us, last_us), now_us=now_us)
+    return Inferred(
+        values=values, event_time=event_time, event_id=event_id, label=outcome.guess, label_time=label_time,
+        join=join, window=window, missing=missing, features=features, time_parts=why_parts, windows=windows,
+        rules=rules,
+    )  # fmt: skip
+
+
+def _time_parts(span_us: int) -> tuple[list[str], str]:
+    if span_us >= 14 * DAY:
+        return ["hour", "weekday"], "of the event time, in UTC: the sample covers weeks"
+    if span_us >= 2 * DAY:
+        return ["hour"], 'of the event time, in UTC; add "weekday" once the stream covers weeks'
+    return [], '"hour" and "weekday" of the event time can\'t be learned from less than two days'
+
+
+def _bits(events: Sample, features: list[Feature]) -> dict[str, int]:
+    distinct = sum(len(set(map(str, events.columns[f.path].present))) for f in features if f.kind == "category")
+    wanted = math.ceil(math.log2(max(distinct * SLOTS_PER_FEATURE, 1)))
+    return {"bits": min(wanted, MOST_BITS)} if wanted > DEFAULT_BITS else {}

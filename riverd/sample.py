@@ -1,0 +1,161 @@
+"""A sample of a topic, taken apart into columns: what ``riverd init`` looks at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from riverd.errors import RiverdError
+from riverd.importing import time_us
+from riverd.tabular import messages_of
+from stream.timestamps import INVALID
+
+MAX_DEPTH = 6
+MAX_FIELDS = 500
+ENVELOPE = re.compile(r"(^|\.)(before|schema|source|transaction)\.")
+SCALARS = (bool, int, float, str)
+
+
+@dataclass(slots=True)
+class Column:
+    """The values of one field, by message: None where it is null or missing."""
+
+    path: str
+    values: list[Any]
+    lists: int = 0  # how many were lists, which no value stands for
+
+    @property
+    def present(self) -> list[Any]:
+        return [value for value in self.values if value is not None]
+
+    def holds(self, *kinds: type) -> bool:
+        """It has values, and all of exactly these types: a boolean is no integer here."""
+        present = self.present
+        return bool(present) and all(type(value) in kinds for value in present)
+
+    @property
+    def is_binary(self) -> bool:
+        """Every value is one of two, as a label's is: true and false, or 1 and 0."""
+        present = self.present
+        return bool(present) and all(type(value) in (bool, int, float) and value in (0, 1) for value in present)
+
+
+@dataclass
+class Sample:
+    """Messages of a topic, and their scalar fields by dotted path."""
+
+    path: Path
+    messages: list[bytes]
+    columns: dict[str, Column]
+    bad: int  # messages that are no JSON objects
+    repeated: int  # messages that had come before, byte for byte; they are not in the columns
+    whole: bool  # the file holds no more than this
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())).values) if self.columns else 0
+
+    @cached_property
+    def envelope(self) -> str | None:
+        """The standard by which the messages are wrapped, if they are by one."""
+        tops = {path.rpartition(".")[0] for path in self.columns if path.rpartition(".")[2] == "op"}
+        if any(path.startswith(f"{top}.after." if top else "after.") for top in tops for path in self.columns):
+            return "Debezium"
+        if "specversion" in self.columns and any(path.startswith("data.") for path in self.columns):
+            return "CloudEvents"
+        return None
+
+    def is_envelope(self, path: str) -> bool:
+        """The field tells of the message's travel, or of a row before it was changed, not of the event."""
+        return self.envelope == "Debezium" and ENVELOPE.search(path) is not None
+
+    def times(self, path: str) -> NDArray[np.int64]:
+        """The values of a field as microseconds, ``INVALID`` where it is no time."""
+        return np.fromiter(map(time_us, self.columns[path].values), np.int64, len(self))
+
+
+def read_sample(path: Path, *, at_most: int) -> Sample:
+    """Read the beginning of a file, or of all files of a folder, whatever kind they are.
+
+    Raises
+    ------
+    RiverdError
+        It can't be read, or holds no JSON objects.
+    """
+    messages = list(islice(_messages(path), at_most + 1))
+    whole = len(messages) <= at_most
+    messages = messages[:at_most]
+    rows: list[dict[str, Any]] = []
+    seen: set[bytes] = set()
+    decode = msgspec.json.Decoder().decode
+    bad = 0
+    for message in messages:
+        if message in seen:
+            continue
+        seen.add(message)
+        try:
+            value = decode(message)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            value = None
+        if isinstance(value, dict):
+            rows.append(dict(islice(scalars(value), MAX_FIELDS)))
+        else:
+            bad += 1
+    if not rows:
+        raise RiverdError(
+            f"{path}: none of {len(messages):,} messages is a JSON object.\n"
+            '  Write one object a line, such as {"id": 1, "time": "2026-01-31T12:00:00Z", "amount": 9.5}.'
+        )
+    repeated = len(messages) - len(seen)
+    return Sample(path, messages, _columns(rows), bad, repeated, whole)
+
+
+def _messages(path: Path) -> Iterator[bytes]:
+    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+        yield from messages_of(file)
+
+
+def scalars(value: Mapping[str, Any], above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The fields of an object and of the objects in it, as the config names them, with their values."""
+    for key, item in value.items():
+        path = above + key.replace(".", "\\.")
+        if isinstance(item, dict):
+            if depth < MAX_DEPTH:
+                yield from scalars(item, f"{path}.", depth + 1)
+        elif item is None or isinstance(item, SCALARS):
+            yield path, item
+        else:
+            yield path, _List(item)
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    items: list[Any] = field(compare=False)
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, Column]:
+    columns: dict[str, Column] = {}
+    for i, row in enumerate(rows):
+        for path, value in row.items():
+            column = columns.get(path)
+            if column is None:
+                if len(columns) >= MAX_FIELDS:
+                    continue
+                column = columns[path] = Column(path, [None] * len(rows))
+            if isinstance(value, _List):
+                column.lists += 1
+            else:
+                column.values[i] = value
+    return columns
+
+
+def valid(times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return times != INVALID

@@ -1,0 +1,141 @@
+"""A look at a database from outside: nothing is created, migrated or locked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
+
+from storage import sqlite
+from storage.tables import alerts, blocks, checkpoints, dead_letters, leases, snapshots
+
+LOCKS = Path("/proc/locks")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSeen:
+    """One stored checkpoint; ``bytes`` is what was written with it."""
+
+    number: int
+    created_at: int  # wall clock, microseconds
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSeen:
+    """What a database holds of one model."""
+
+    checkpoints: list[CheckpointSeen]  # the newest first
+    state: bytes | None  # of the newest, unchecked
+    blocks_bytes: dict[str, int]  # by kind
+    holder: str | None  # of the newest lease, held or not
+    running: bool | None  # somebody holds it now; None where that can't be told
+    snapshots: int
+    snapshots_bytes: int
+    dead_letters: int
+    newest_dead_letter_at: int | None
+    firing: list[str]  # rules
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSeen:
+    """A database file and what it holds of one model, None if it has no tables yet."""
+
+    path: Path
+    bytes: int  # with its log
+    schema: str | None
+    model: ModelSeen | None
+
+
+def inspect_database(path: Path, model: str) -> DatabaseSeen | None:
+    """Look at the file, or return None if there is none.
+
+    Raises
+    ------
+    StorageError
+        It can't be read; the subclass and the message say why.
+    """
+    if not path.exists():
+        return None
+    size = sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
+    with _reading(path) as connection:
+        tables = set(inspect(connection).get_table_names())
+        schema = (
+            connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
+        )
+        seen = _model(connection, path, model) if schema is not None and "checkpoints" in tables else None
+    return DatabaseSeen(path, size, schema, seen)
+
+
+@contextmanager
+def _reading(path: Path) -> Generator[Connection]:
+    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: sqlite3.connect(uri, uri=True, timeout=sqlite.BUSY_TIMEOUT_S, check_same_thread=False),
+        poolclass=NullPool,
+    )
+    try:
+        with sqlite.explained(str(path), path), engine.begin() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _model(connection: Connection, path: Path, model: str) -> ModelSeen:
+    mine = select(checkpoints.c.number, checkpoints.c.created_at, func.length(checkpoints.c.state).label("size"))
+    rows = connection.execute(
+        mine.where(checkpoints.c.model == model).order_by(checkpoints.c.number.desc())
+    ).all()  # fmt: skip
+    by_checkpoint = _sizes(connection, model, blocks.c.checkpoint)
+    state = None
+    if rows:
+        newest = checkpoints.c.number == rows[0].number
+        state = connection.scalar(select(checkpoints.c.state).where(checkpoints.c.model == model, newest))
+    taken, taken_bytes = connection.execute(
+        select(func.count(), func.coalesce(func.sum(func.length(snapshots.c.data)), 0)).where(
+            snapshots.c.model == model
+        )
+    ).one()
+    letters, newest_at = connection.execute(
+        select(func.count(), func.max(dead_letters.c.at)).where(dead_letters.c.model == model)
+    ).one()
+    firing = select(alerts.c.rule).where(alerts.c.model == model, alerts.c.state == "firing")
+    return ModelSeen(
+        checkpoints=[
+            CheckpointSeen(row.number, row.created_at, row.size + by_checkpoint.get(row.number, 0)) for row in rows
+        ],
+        state=state,
+        blocks_bytes=_sizes(connection, model, blocks.c.kind),
+        holder=connection.scalar(select(leases.c.holder).where(leases.c.model == model)),
+        running=_is_locked(path.resolve().with_name(f"{path.name}.{quote(model, safe='')}.lock")),
+        snapshots=taken,
+        snapshots_bytes=taken_bytes,
+        dead_letters=letters,
+        newest_dead_letter_at=newest_at,
+        firing=sorted(connection.scalars(firing)),
+    )
+
+
+def _sizes(connection: Connection, model: str, by: object) -> dict:  # pyrefly: ignore
+    size = func.coalesce(func.sum(func.length(blocks.c.data)), 0)
+    return dict(connection.execute(select(by, size).where(blocks.c.model == model).group_by(by)).tuples().all())  # pyrefly: ignore
+
+
+def _is_locked(lock: Path) -> bool | None:
+    """Whether a process holds the lock, read from the kernel's list: trying it could refuse a daemon that starts."""
+    try:
+        inode = lock.stat().st_ino
+        held = LOCKS.read_text().splitlines()
+    except FileNotFoundError:
+        return False if LOCKS.exists() else None
+    except OSError:
+        return None
+    return any(
+        "FLOCK" in line and line.split()[5].rpartition(":")[2] == str(inode) for line in held if "->" not in line
+    )

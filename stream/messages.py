@@ -1,0 +1,127 @@
+"""Typed decoding of JSON messages, one by one, so that a bad one fails alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from stream.schema import Category
+from stream.source import Batch
+
+EMPTY = "empty"  # the reason of a tombstone
+
+Id = int | str | None
+Time = int | float | datetime | None
+Number = float | None
+Outcome = bool | int | float | None
+Value = Category
+
+
+def split_path(path: str) -> list[str]:
+    r"""The keys of a field path; a dot that belongs to a key is written ``\.``.
+
+    >>> split_path(r"payload.after.id"), split_path(r"user\.id")
+    (['payload', 'after', 'id'], ['user.id'])
+    """
+    return [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
+
+
+class Messages:
+    """Decodes the fields at given paths; all others are skipped unseen.
+
+    Parameters
+    ----------
+    fields
+        The type of each path. A field that is missing, or null, or below one that is, is None.
+    required
+        Paths of top-level fields without which a message is bad.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], required: Sequence[str] = ()) -> None:
+        tree: dict[str, Any] = {}
+        for path, kind in fields.items():
+            *parents, leaf = split_path(path)
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[leaf] = kind
+        struct, self._attributes = _struct(tree, {split_path(path)[0] for path in required})
+        self._decode = msgspec.json.Decoder(struct).decode
+        self._blank = struct(**{self._attributes[name,]: "" for name in required})
+        self._paths = {path: tuple(split_path(path)) for path in fields}
+
+    def decode(self, batch: Batch) -> tuple[list[msgspec.Struct], dict[int, str]]:
+        """The structs, a blank one for each bad message, and by index why it is bad."""
+        reasons = dict(batch.broken)
+        messages = batch.messages
+        if reasons:
+            messages = [b"" if i in reasons else message for i, message in enumerate(messages)]
+        structs: list[msgspec.Struct] = []
+        rest: Iterator[bytes] = iter(messages)
+        while True:
+            try:
+                structs.extend(map(self._decode, rest))
+                return structs, reasons
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+                # extend kept what came before, and the iterator has passed the bad one
+                index = len(structs)
+                reasons.setdefault(index, EMPTY if not messages[index].strip() else f"{error}")
+                structs.append(self._blank)
+
+    def column(self, structs: list[msgspec.Struct], path: str) -> Iterator[Any]:
+        """The values at a path, one per struct."""
+        keys = self._paths[path]
+        get = attrgetter(self._attributes[keys])
+        if len(keys) == 1:
+            return map(get, structs)
+        return map(_or_none(get), structs)
+
+    def table(self, structs: list[msgspec.Struct], paths: Sequence[str]) -> NDArray[np.float64]:
+        """The number fields at the paths as (n, k); null is NaN."""
+        shape = (len(structs), len(paths))
+        if not paths:
+            return np.zeros(shape)
+        if len(paths) > 1 and all(len(self._paths[path]) == 1 for path in paths):
+            rows = map(attrgetter(*(self._attributes[self._paths[path]] for path in paths)), structs)
+            return np.fromiter(chain.from_iterable(rows), np.float64, shape[0] * shape[1]).reshape(shape)
+        columns = [np.fromiter(self.column(structs, path), np.float64, shape[0]) for path in paths]
+        return np.ascontiguousarray(np.stack(columns, axis=1))
+
+
+def _or_none(get: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def safe(struct: msgspec.Struct) -> Any:
+        try:
+            return get(struct)
+        except AttributeError:  # the object that should hold it is null
+            return None
+
+    return safe
+
+
+def _struct(
+    tree: Mapping[str, Any], required: set[str], above: tuple[str, ...] = ()
+) -> tuple[type[msgspec.Struct], dict[tuple[str, ...], str]]:
+    """A struct with one attribute per key, required ones first, and the dotted attribute of each leaf."""
+    attributes: dict[tuple[str, ...], str] = {}
+    definition: list[Any] = []
+    rename: dict[str, str] = {}
+    for i, name in enumerate(sorted(tree, key=lambda name: name not in required)):
+        attribute, kind = f"f{i}", tree[name]
+        rename[attribute] = name
+        if isinstance(kind, dict):
+            inner, leaves = _struct(kind, set(), (*above, name))
+            definition.append((attribute, inner | None, None))
+            attributes |= {(name, *keys): f"{attribute}.{dotted}" for keys, dotted in leaves.items()}
+        else:
+            definition.append((attribute, kind) if name in required else (attribute, kind, None))
+            attributes[name,] = attribute
+    # gc=False: a struct of scalars can't be part of a cycle, and a million of them would slow every collection
+    return msgspec.defstruct("Message", definition, rename=rename, gc=False), attributes
