@@ -14,11 +14,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from monitors.bins import Tally
+from monitors.kernels import BINS, BINS_PER_LOGIT, LOWEST_LOGIT
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-ECE_GROUPS = 15
 
 
 class RocAuc(NamedTuple):
@@ -27,9 +26,10 @@ class RocAuc(NamedTuple):
     error: float | None
 
 
-class CalibrationError(NamedTuple):
-    observed: float
-    expected: float
+class Decisions(NamedTuple):
+    precision: float | None
+    recall: float | None
+    alert_rate: float
 
 
 def coverage(tally: Tally) -> float | None:
@@ -69,7 +69,7 @@ def logloss(tally: Tally) -> float | None:
     10000.0
     """
     labelled = tally.labelled
-    return _total(tally.sums, 1) / labelled if labelled else None
+    return total(tally.sums, 1) / labelled if labelled else None
 
 
 def normalized_entropy(tally: Tally) -> float | None:
@@ -128,46 +128,39 @@ def average_precision(tally: Tally) -> float | None:
     return _precision(tally.counts) / positives if negatives and positives else None
 
 
-def ece(tally: Tally) -> CalibrationError | None:
-    """Expected calibration error: mean gap between observed and predicted rate over 15 groups of equal mass.
+def decisions(tally: Tally, threshold: float) -> Decisions | None:
+    """What comes of alerting on labelled events whose probability is at least ``threshold``, between 0 and 1.
 
-    Chance alone keeps it above zero, so ``expected`` says what a perfectly calibrated model would show on these
-    scores. Groups are merged from bins, as equal as whole bins allow.
-
-    Examples
-    --------
-    >>> from monitors.bins import tally
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(7)
-    >>> logit = rng.normal(-4.4, 1.0, 20_000)
-    >>> label = rng.random(20_000) < 1 / (1 + np.exp(-logit))
-    >>> [round(figure, 5) for figure in ece(tally(logit=logit, label=label))]
-    [0.00258, 0.00268]
-
-    References
-    ----------
-    Roelofs et al. 2022, "Mitigating bias in calibration error estimation". Expected: De Moivre's mean
-    absolute deviation of a binomial that has the group's mean and variance.
-    """
-    labelled = tally.labelled
-    return CalibrationError(*_calibration(tally.counts, tally.sums, labelled)) if labelled else None
-
-
-def observed_expected(tally: Tally) -> float | None:
-    """Positives that came per positive that was predicted: above 1 the model says too little.
+    ``alert_rate`` is the share of labelled events that are alerted on. Exact for a threshold at the edge of a bin,
+    as .5 is; else the scores within its bin are taken as evenly spread.
 
     Examples
     --------
     >>> from monitors.bins import tally
-    >>> observed_expected(tally(logit=[0.0, 0.0, 0.0, 0.0], label=[1, 1, 1, 0]))
-    1.5
+    >>> decisions(tally(logit=[-2.0, -1.0, 0.5, 2.0], label=[0, 1, 0, 1]), 0.5)
+    Decisions(precision=0.5, recall=0.5, alert_rate=0.5)
     """
-    expected = _total(tally.sums, 0)
-    return tally.positives / expected if expected > 0 else None
+    labelled, positives = tally.labelled, tally.positives
+    if not labelled:
+        return None
+    false_alerts, true_alerts = (share_above(tally.counts[:, of], threshold) for of in (0, 1))
+    alerts = false_alerts + true_alerts
+    return Decisions(
+        precision=true_alerts / alerts if alerts else None,
+        recall=true_alerts / positives if positives else None,
+        alert_rate=alerts / labelled,
+    )
+
+
+def share_above(counts: Ints, threshold: float) -> float:
+    """Of a histogram of score bins, shape (BINS,), the number of scores at or above a probability."""
+    place = min(max((math.log(threshold) - math.log1p(-threshold) - LOWEST_LOGIT) * BINS_PER_LOGIT, 0.0), float(BINS))
+    first = math.ceil(place)
+    return float(counts[first:].sum()) + (first - place) * (float(counts[first - 1]) if first > place else 0.0)
 
 
 @njit(cache=True)
-def _total(sums: Floats, column: int) -> float:
+def total(sums: Floats, column: int) -> float:
     total = 0.0
     for j in range(len(sums)):
         total += sums[j, column]
@@ -216,38 +209,3 @@ def _precision(counts: Ints) -> float:
         seen_positives += positives
         seen += positives + negatives
     return total
-
-
-@njit(cache=True)
-def _deviation(mean: float, variance: float) -> float:
-    """Mean absolute deviation of a count with this mean and variance (De Moivre, for a real number of trials)."""
-    if not 0.0 < variance < mean:
-        return 0.0 if variance <= 0.0 else 2.0 * mean * math.exp(-mean)
-    failure = variance / mean
-    trials = mean / (1.0 - failure)
-    whole = math.floor(mean)
-    if trials <= whole:
-        return 0.0
-    log_choose = math.lgamma(trials + 1.0) - math.lgamma(whole + 1.0) - math.lgamma(trials - whole)
-    return 2.0 * math.exp(log_choose + (whole + 1.0) * math.log1p(-failure) + (trials - whole) * math.log(failure))
-
-
-@njit(cache=True)
-def _calibration(counts: Ints, sums: Floats, labelled: int) -> tuple[float, float]:
-    observed, expected = 0.0, 0.0
-    group, taken = 1, 0
-    predicted, variance, positives = 0.0, 0.0, 0
-    for j in range(len(counts)):
-        size = counts[j, 0] + counts[j, 1]
-        if size == 0:
-            continue
-        predicted += sums[j, 0]
-        variance += sums[j, 0] * (1.0 - sums[j, 0] / size)
-        positives += counts[j, 1]
-        taken += size
-        if taken * ECE_GROUPS >= group * labelled:
-            observed += abs(positives - predicted)
-            expected += _deviation(predicted, variance)
-            group = taken * ECE_GROUPS // labelled + 1
-            predicted, variance, positives = 0.0, 0.0, 0
-    return observed / labelled, expected / labelled

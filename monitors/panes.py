@@ -83,8 +83,9 @@ class Panes:
         length = panes_needed(pane_us=pane_us, windows_us=windows_us, join_window_us=join_window_us + stall_us)
         if length > PANES_AT_MOST:
             raise ValueError(
-                f"a window of {_seconds(max(windows_us, default=pane_us))} and a join window of {_seconds(join_window_us)} in panes of "
-                f"{_seconds(pane_us)} make {length:,} panes, more than {PANES_AT_MOST:,}.\n"
+                f"a window of {_seconds(max(windows_us, default=pane_us))} and a join window of "
+                f"{_seconds(join_window_us)} in panes of {_seconds(pane_us)} make {length:,} panes, "
+                f"more than {PANES_AT_MOST:,}.\n"
                 "  Make the shortest window longer (it sets the pane), or the longest window shorter."
             )
         self.pane_us = pane_us

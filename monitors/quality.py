@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from monitors.bins import Tally
+from monitors.calibration import ece, observed_expected, spiegelhalter_z
 from monitors.metrics import (
     average_precision,
     coverage,
-    ece,
+    decisions,
     logloss,
     normalized_entropy,
-    observed_expected,
     positive_rate,
     roc_auc,
 )
+
+THRESHOLD = 0.5
 
 METRICS = (
     "logloss",
@@ -22,8 +24,13 @@ METRICS = (
     "roc_auc",
     "average_precision",
     "ece",
+    "ece_debiased",
+    "spiegelhalter_z",
     "observed_expected",
     "positive_rate",
+    "precision",
+    "recall",
+    "alert_rate",
     "coverage",
 )  # what a rule may watch
 
@@ -46,11 +53,16 @@ class Quality:
     average_precision: float | None
     ece: float | None
     ece_expected: float | None  # of a perfectly calibrated model on as many events
+    ece_debiased: float | None  # what is left without the part of chance, as a root mean square
+    spiegelhalter_z: float | None
     observed_expected: float | None
+    precision: float | None  # this and the next two at the threshold
+    recall: float | None
+    alert_rate: float | None  # of labelled events
 
 
-def quality(tally: Tally) -> Quality:
-    """Every figure of one tally.
+def quality(tally: Tally, *, threshold: float = THRESHOLD) -> Quality:
+    """Every figure of one tally; ``threshold`` is the probability from which on somebody would act.
 
     Examples
     --------
@@ -62,7 +74,8 @@ def quality(tally: Tally) -> Quality:
     True
     """
     area, bound, error = roc_auc(tally) or (None, None, None)
-    observed, expected = ece(tally) or (None, None)
+    observed, expected, debiased = ece(tally) or (None, None, None)
+    precision, recall, alert_rate = decisions(tally, threshold) or (None, None, None)
     return Quality(
         events=tally.events,
         expired=tally.expired,
@@ -78,5 +91,10 @@ def quality(tally: Tally) -> Quality:
         average_precision=average_precision(tally),
         ece=observed,
         ece_expected=expected,
+        ece_debiased=debiased,
+        spiegelhalter_z=spiegelhalter_z(tally),
         observed_expected=observed_expected(tally),
+        precision=precision,
+        recall=recall,
+        alert_rate=alert_rate,
     )

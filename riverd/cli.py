@@ -10,12 +10,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from riverd.start_commands import START_COMMANDS, add_start_commands
+
 if TYPE_CHECKING:
     from riverd.client import Client
     from riverd.service import Run
     from riverd.status import Status
 
 EPILOG = """examples:
+  riverd init --sample events.jsonl             a config from samples of your own data
   riverd demo                                   a year of real flights, start to finish
   riverd run -c riverd.toml                     run until stopped (Ctrl-C, SIGTERM)
   riverd run -c riverd.toml --until-idle --json work off what is there, print the result
@@ -61,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument("what", choices=("pause", "resume"), help="serving and judging go on in either case")
     _running(learning)
     _json(learning)
+    add_start_commands(commands)
     return top
 
 
@@ -230,7 +234,7 @@ def _moment(option: str, text: str | None) -> int | None:
         ) from None
 
 
-_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay, "top": _top, "learning": _learning}
+_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay, "top": _top, "learning": _learning, **START_COMMANDS}
 
 if __name__ == "__main__":
     sys.exit(main())

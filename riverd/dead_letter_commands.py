@@ -193,7 +193,8 @@ def _store(config_path: Path) -> Iterator[tuple[Config, Store]]:
     path = database_path(config, config_path)
     if path is not None and not path.exists():
         raise RiverdError(
-            f"{path} does not exist yet, so there are no dead letters.\n  Run riverd first:  riverd run -c {config_path}"
+            f"{path} does not exist yet, so there are no dead letters.\n"
+            f"  Run riverd first:  riverd run -c {config_path}"
         )
     store = open_store(config, config_path, reached=lambda _: None)
     try:

@@ -48,6 +48,8 @@ class Delivery:
         By channel.
     now_us, monotonic_s
         The wall clock, and seconds of a clock that never goes back.
+    reached
+        Told when a receiver has taken a notice, which is not noted yet.
     jitter
         A number from 0 to 1, another each time: it spreads those who wait for the same receiver.
 
@@ -64,6 +66,7 @@ class Delivery:
         receivers: Mapping[str, Receiver],
         *,
         now_us: Callable[[], int],
+        reached: Callable[[str], None] = lambda _: None,
         monotonic_s: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -72,6 +75,7 @@ class Delivery:
         self._model = model
         self._channels = {name: _Channel(receiver) for name, receiver in receivers.items()}
         self._now_us = now_us
+        self._reached = reached
         self._monotonic_s = monotonic_s
         self._jitter = jitter
         self._wake = threading.Event()
@@ -173,6 +177,7 @@ class Delivery:
         except UnreachableError as error:
             self._fail(pending, 0.0, str(error))
             raise
+        self._reached("delivery.sent")
         with self._database.writing() as connection:
             mark_delivered(connection, pending.number, at=self._now_us())
         self._count(name, delivered=1, last_error=None)

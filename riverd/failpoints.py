@@ -23,7 +23,8 @@ ENGINE_POINTS = (
     "engine.stepped",
     "engine.captured",
 )
-FAIL_POINTS = (*ENGINE_POINTS, *CHECKPOINT_POINTS)
+DELIVERY_POINTS = ("delivery.sent",)
+FAIL_POINTS = (*ENGINE_POINTS, *CHECKPOINT_POINTS, *DELIVERY_POINTS)
 
 
 def fail_points(setting: str | None) -> Callable[[str], None]:

@@ -40,7 +40,8 @@ class Join:
 
     event_id: Guess
     label_id: Guess
-    delay_us: NDArray[np.int64]  # of each label that found its event
+    delay_us: NDArray[np.int64]  # of each label that found its event, (d,)
+    label: NDArray[np.int64]  # (d,): which label that is
     event: NDArray[np.int64]  # (len(label sample),): the event of each label, -1 if it has none
     matched: float  # share of the labels
 
@@ -119,6 +120,7 @@ def guess_join(events: Sample, labels: Sample, event_time: str, label_time: str)
                 Guess(event_path, f"{_uniqueness(column)}; {share(matched)} of the labels find their event by it"),
                 Guess(label_path, f"equals the event's {event_path}"),
                 delay_us,
+                np.flatnonzero(pairs),
                 event,
                 matched,
             )

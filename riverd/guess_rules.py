@@ -14,6 +14,7 @@ from riverd.assembly import assemble
 from riverd.config import Config
 from riverd.durations import format_duration
 from riverd.engine import Engine
+from riverd.guess_windows import HOUR, MINUTE
 from riverd.importing import TimeOf
 from riverd.load_config import parse_config
 from riverd.notation import moment
@@ -82,19 +83,19 @@ def guess_rules(
     measured = _measure(values, metrics, events, labels, min_labelled=min_labelled, now_us=now_us)
     config = measured.config
     window_us, tick_us = config.monitors.windows[0], config.monitors.tick_us
-    half_us = sum(span_us) // 2 + (
-        config.labels.window if config.labels else 0
-    )  # when a window that ends there is final
+    join_us = config.labels.window if config.labels else 0
+    half_us = sum(span_us) // 2 + join_us  # when a window that ends there is final
     expected = 2 * min_labelled * _positive_share(labels or events, values)
     rules: list[GuessedRule] = []
     for metric, taken in measured.readings.items():
-        steady_us = taken[0][0] + window_us if taken else 0
+        # from then on windows hold nothing that was scored by a blank model, before a label could come
+        steady_us = taken[0][0] + window_us + join_us if taken else 0
         reference = [value for at_us, value in taken if steady_us <= at_us <= half_us]
         if len(reference) < TICKS:
             continue
         for bounds in _BOUNDS[metric](reference, expected):
             warming = [at_us for at_us, value in taken if at_us < steady_us and _breached(bounds, value)]
-            for_us = max(2 * tick_us, warming[-1] - taken[0][0] + 2 * tick_us if warming else 0)
+            for_us = _round(warming[-1] - taken[0][0] + 2 * tick_us if warming else 2 * tick_us)
             name = bounds.pop("name")
             keys = {"name": name, "metric": metric, "window": format_duration(window_us), **bounds}
             keys |= {"for": format_duration(for_us), "min_labelled": min_labelled}
@@ -181,6 +182,12 @@ _BOUNDS = {"normalized_entropy": _entropy_bounds, "observed_expected": _ratio_bo
 
 def _rounded(value: float) -> float:
     return float(f"{value:.2f}") if abs(value) >= 0.1 else float(f"{value:.2g}")
+
+
+def _round(duration_us: int) -> int:
+    """Up to whole minutes, ten minutes or hours, as people would write it."""
+    unit_us = MINUTE if duration_us < HOUR else 10 * MINUTE if duration_us < 6 * HOUR else HOUR
+    return -(-duration_us // unit_us) * unit_us
 
 
 def _breached(keys: Mapping[str, Any], value: float) -> bool:

@@ -51,6 +51,18 @@ def guess_join_window(delay_us: NDArray[np.int64]) -> JoinWindow:
     )
 
 
+def class_gap(delay_us: NDArray[np.int64], positive: NDArray[np.bool_]) -> float:
+    """How much later positives come than negatives, by the medians, as a share of the median delay.
+
+    >>> class_gap(np.array([10, 10, 30, 30]), np.array([False, False, True, True]))
+    1.0
+    """
+    if not positive.any() or positive.all():
+        return 0.0
+    typical = abs(float(np.median(delay_us)))
+    return float(np.median(delay_us[positive]) - np.median(delay_us[~positive])) / typical if typical else 0.0
+
+
 def round_up(microseconds: float) -> int:
     """The next round duration, at least a minute.
 

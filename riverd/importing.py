@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ import msgspec
 import numpy as np
 
 from riverd.errors import RiverdError
+from riverd.notation import count, volume
 from riverd.tabular import messages_of
 from stream.messages import split_path
 from stream.timestamps import INVALID, to_microseconds
@@ -173,3 +176,18 @@ def time_us(value: Any) -> int:
         except msgspec.ValidationError:
             return INVALID
     return int(to_microseconds([value], 1)[0])
+
+
+def import_files(files: Sequence[Path], topic: str, *, to: Path, sort: str | None, as_json: bool) -> int:
+    """Import files into ``to/topic`` and say what came of it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", topic):
+        raise RiverdError(f"--topic {topic!r} is not a name.\n  Use letters, digits, dots, dashes and underscores.")
+    imported = import_topic(files, to / topic, sort=sort)
+    if as_json:
+        keys = [{"path": str(f.path), "messages": f.messages, "bytes": f.bytes, "sorted": f.sorted} for f in imported]
+        print(json.dumps({"topic": topic, "imported": keys}))
+        return 0
+    for file in imported:
+        order = f", put in order of {sort}" if file.sorted else ""
+        print(f"Imported {file.source} as {file.path}: {count(file.messages)} messages, {volume(file.bytes)}{order}.")
+    return 0

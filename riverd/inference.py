@@ -13,10 +13,12 @@ from riverd.durations import format_duration
 from riverd.guess_features import Feature, guess_features
 from riverd.guess_roles import Guess, Join, guess_id, guess_join, guess_label, guess_time
 from riverd.guess_rules import GuessedRule, guess_rules, typical_count
-from riverd.guess_windows import DAY, JoinWindow, Windows, guess_join_window, guess_windows
+from riverd.guess_windows import DAY, JoinWindow, Windows, class_gap, guess_join_window, guess_windows
+from riverd.notation import share
 from riverd.sample import Sample, valid
 
 DEFAULT_BITS, MOST_BITS = 18, 24
+CLASS_GAP = 0.5  # of the median delay, by which the labels of one class come later
 SLOTS_PER_FEATURE = 20  # so that five in a hundred share a slot
 
 
@@ -32,6 +34,7 @@ class Inferred:
     join: Join | None
     window: JoinWindow | None
     missing: str  # why a missing label is taken as it is
+    learn: str  # why events are learned at the end of their window, if they are
     features: list[Feature]
     time_parts: str
     windows: Windows
@@ -90,14 +93,23 @@ def infer(
         | {"window": format_duration(window.window_us), "early_window": format_duration(window.early_us)}
         | {"missing": "negative" if negative else "drop"},
     }
-    share = len(matched) / len(events)
+    learn = ""
+    if column is not None:
+        gap = class_gap(join.delay_us, np.array([bool(column.values[i]) for i in join.label.tolist()], dtype=np.bool_))
+        if abs(gap) > CLASS_GAP:
+            values["labels"]["learn"] = "maturity"
+            sooner, later = ("negatives", "positives") if gap > 0 else ("positives", "negatives")
+            learn = (
+                f"{later} come later than {sooner}: learned on arrival, {sooner} would seem more frequent than they are"
+            )
+    with_label = share(len(matched) / len(events))
     if negative:
-        missing = f"labels mean yes and {share:.1%} of the events have one: none within the window means no"
+        missing = f"labels mean yes and {with_label} of the events have one: none within the window means no"
     else:
-        missing = f"{share:.1%} of the events have a label; the others are judged by nothing and not learned"
+        missing = f"{with_label} of the events have a label; the others are judged by nothing and not learned"
     return _completed(
         events, labels, outcome, values, name=name, event_time=event_time, event_id=join.event_id, now_us=now_us,
-        label_time=label_time, join=join, window=window, missing=missing,
+        label_time=label_time, join=join, window=window, missing=missing, learn=learn,
     )  # fmt: skip
 
 
@@ -136,6 +148,7 @@ def _completed(
     window: JoinWindow | None,
     missing: str,
     now_us: int,
+    learn: str = "",
 ) -> Inferred:
     """Add what the model sees and how it is judged."""
     taken = {event_time.path, event_id.path if event_id else "", outcome.guess.path if labels is None else ""}  # pyrefly: ignore
@@ -164,8 +177,8 @@ def _completed(
         rules = guess_rules(values, events, labels, min_labelled=count, span_us=(first_us, last_us), now_us=now_us)
     return Inferred(
         values=values, event_time=event_time, event_id=event_id, label=outcome.guess, label_time=label_time,
-        join=join, window=window, missing=missing, features=features, time_parts=why_parts, windows=windows,
-        rules=rules,
+        join=join, window=window, missing=missing, learn=learn, features=features, time_parts=why_parts,
+        windows=windows, rules=rules,
     )  # fmt: skip
 
 

@@ -168,6 +168,8 @@ def _labels(text: Lines, inferred: Inferred) -> None:
     text.key("window", labels["window"], inferred.window.why)
     text.key("early_window", labels["early_window"], "how long before its event a label may come")
     text.key("missing", labels["missing"], inferred.missing)
+    if "learn" in labels:
+        text.key("learn", labels["learn"], inferred.learn)
 
 
 def _features(text: Lines, inferred: Inferred) -> None:

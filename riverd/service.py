@@ -64,6 +64,12 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not on when asked to stop."""
+        until_s = time.monotonic() + seconds
+        while not self.asked and (left_s := until_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, IDLE_S))
+
     def _ask(self, number: int, _: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
@@ -130,7 +136,7 @@ def run(
             web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=_obey(engine))
             external_url = "" if config.web.address is None else config.web.address.url
             receivers = receivers_of(config, external_url=external_url, now_us=wall_clock_us)
-            delivery = Delivery(store.database, config.model.name, receivers, now_us=wall_clock_us)
+            delivery = Delivery(store.database, config.model.name, receivers, now_us=wall_clock_us, reached=reached)
             writer = Writer(
                 store,
                 checkpointer,
@@ -138,6 +144,7 @@ def run(
                 snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
                 reached=reached,
                 on_commit=delivery.wake,
+                sleep=stop.wait,
             )
             publisher = Publisher(
                 engine,
@@ -151,12 +158,12 @@ def run(
                 _loop(engine, writer, publisher, web, stop, show, until_idle=until_idle)
                 show(publisher.status("stopping"))
                 writer.finish(events=_events(engine))
+                status = publisher.status("done")
             finally:
                 writer.close()
                 if web is not None:
                     web.close()
                 delivery.close(within_s=FLUSH_S)
-            status = publisher.status("done")
             return Run(status, result_of(engine, status, stored=store.alerts()))
     finally:
         store.close()

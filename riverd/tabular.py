@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import zip_longest
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[bytes]:
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = [name.strip() for name in next(csv.reader(file, delimiter=delimiter), [])]
+    names = [name.strip() for name in next(_lines(path, delimiter), (1, []))[1]]
     twice = next((name for name in names if names.count(name) > 1), None)
     if not names or "" in names or twice is not None:
         wrong = f"names the column {twice!r} twice" if twice else "does not name every column"
@@ -99,19 +98,24 @@ def _header(path: Path, delimiter: str) -> list[str]:
 
 
 def _rows(path: Path, delimiter: str, names: Sequence[str]) -> Iterator[list[str]]:
+    for number, row in islice(_lines(path, delimiter), 1, None):
+        if not row:
+            continue
+        if len(row) != len(names):
+            raise RiverdError(
+                f"{path}, line {number}: {len(row)} fields, but the header names {len(names)}.\n"
+                "  Quote fields that hold the separator, or correct the line."
+            )
+        yield row
+
+
+def _lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Each row with the number of its last line."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
         try:
-            next(reader, None)
             for row in reader:
-                if not row:
-                    continue
-                if len(row) != len(names):
-                    raise RiverdError(
-                        f"{path}, line {reader.line_num}: {len(row)} fields, but the header names {len(names)}.\n"
-                        "  Quote fields that hold the separator, or correct the line."
-                    )
-                yield row
+                yield reader.line_num, row
         except (UnicodeDecodeError, csv.Error) as error:
             raise RiverdError(
                 f"{path}, near line {reader.line_num + 1}: {error}.\n  Save it as CSV in UTF-8."
@@ -142,7 +146,7 @@ def _columns(path: Path, delimiter: str, names: Sequence[str]) -> list[_Kind]:
     """Look at the whole file: the last line may hold the first text in a column of numbers."""
     kinds = [_Kind() for _ in names]
     for row in _rows(path, delimiter, names):
-        for kind, text in zip_longest(kinds, row):
+        for kind, text in zip(kinds, row, strict=True):
             kind.see(text)
     return kinds
 

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
@@ -122,9 +123,10 @@ def _model(connection: Connection, path: Path, model: str) -> ModelSeen:
     )
 
 
-def _sizes(connection: Connection, model: str, by: object) -> dict:  # pyrefly: ignore
+def _sizes(connection: Connection, model: str, by: Any) -> dict[Any, int]:
     size = func.coalesce(func.sum(func.length(blocks.c.data)), 0)
-    return dict(connection.execute(select(by, size).where(blocks.c.model == model).group_by(by)).tuples().all())  # pyrefly: ignore
+    rows = connection.execute(select(by, size).where(blocks.c.model == model).group_by(by))
+    return {key: total for key, total in rows}  # noqa: C416 - rows are not quite tuples
 
 
 def _is_locked(lock: Path) -> bool | None:

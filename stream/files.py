@@ -1,27 +1,23 @@
-"""Topics as folders of JSON lines: a partition is a file, a position a byte offset."""
+"""Topics as folders of JSON lines: a partition is a file, a position a byte of its plain text."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import xxhash
 
+from stream.compression import is_compressed, stem_of
 from stream.source import Batch, Mark, Partition, SourceError
-
-BLOCK_BYTES = 1 << 16  # larger ones are slower: their memory is mapped anew each time
-FINGERPRINT_BYTES = 1024
-POLL_BYTES = 1 << 25  # a poll of many large messages stops early
-KEPT_BYTES = 1 << 16  # of a message that is too long
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+from stream.tail import GONE, Tail
 
 
 class FileSource:
-    """The files ``<folder>/<topic>/*.jsonl``, read from their beginnings or from given marks.
+    """The files ``<folder>/<topic>/*.jsonl``, plain, ``.gz`` or ``.zst``, from their beginnings or given marks.
 
-    Without ``bounded`` it tails: what is appended and files that are added come in later polls. A last line
-    without its newline is still being written, so it waits.
+    Without ``bounded`` it tails: what is appended and files that are added come in later polls. A partition is
+    known by its name and its first kilobyte: a file that was rotated, compressed or both is not read twice, and
+    a new file under the old name is a partition of its own, ``name@`` and a digest of its beginning.
 
     Parameters
     ----------
@@ -45,7 +41,10 @@ class FileSource:
         self._topics = tuple(topics)
         self._bounded = bounded
         self._max_message_bytes = max_message_bytes
-        self._tails: dict[Partition, _Tail] = {}
+        self._tails: dict[Partition, Tail] = {}
+        self._gone: dict[Partition, Mark] = {}  # read whole, and no more
+        self._known: set[tuple[int, ...]] = set()  # files that need no second look
+        self._discovered = False
         for topic in topics:
             if not (folder / topic).is_dir():
                 raise SourceError(
@@ -55,35 +54,100 @@ class FileSource:
         self.partitions()
 
     def partitions(self) -> list[Partition]:
-        if self._bounded and self._tails:
-            return sorted(self._tails)  # a file that comes later belongs to the next run
-        for topic in self._topics:
-            for path in sorted((self._folder / topic).glob("*.jsonl")):
-                partition = Partition(topic, path.stem)
-                if partition not in self._tails:
-                    self._tails[partition] = _Tail(partition, path, self._bounded, self._max_message_bytes)
-        return sorted(self._tails)
+        if not (self._bounded and self._discovered):  # a file that comes later belongs to the next run
+            for topic in self._topics:
+                for path in self._new_files(topic):
+                    self._take(topic, path)
+            self._discovered = True
+        return sorted([*self._tails, *self._gone])
+
+    def _new_files(self, topic: str) -> Iterator[Path]:
+        # plain files first: of a file and its compressed copy the plain one is read
+        paths = [path for path in (self._folder / topic).iterdir() if stem_of(path) is not None]
+        for path in sorted(paths, key=lambda path: (is_compressed(path), path.name)):
+            try:
+                if _identity(path) not in self._known:
+                    yield path
+            except FileNotFoundError:  # renamed just now
+                continue
+
+    def _take(self, topic: str, path: Path) -> None:
+        """Make a file a partition, unless it is one that is known already."""
+        stem = stem_of(path)
+        assert stem is not None
+        tail = Tail(Partition(topic, stem), path, bounded=self._bounded, max_message_bytes=self._max_message_bytes)
+        copied = self._copied(topic, tail)
+        if copied is not None:
+            tail.close()
+            if copied.vanished():
+                copied.move(path)
+        elif tail.partition not in self._tails and tail.partition not in self._gone:
+            self._tails[tail.partition] = tail
+        elif tail.head:
+            tail.partition = Partition(topic, f"{stem}@{xxhash.xxh3_64_hexdigest(tail.head)[:8]}")
+            self._tails[tail.partition] = tail
+        else:  # a new file under an old name, still empty: what it will be shows when it has a beginning
+            tail.close()
+            return
+        self._known.add(_identity(path))
+
+    def _copied(self, topic: str, new: Tail) -> Tail | None:
+        """The partition of which a new file is the rotated or compressed copy."""
+        for partition, tail in self._tails.items():
+            length = min(len(tail.head), len(new.head))
+            same = length and tail.head[:length] == new.head[:length]
+            if partition.topic == topic and same and (is_compressed(new.path) or tail.vanished()):
+                return tail
+        return None
 
     def seek(self, marks: Mapping[Partition, Mark]) -> None:
-        for partition, mark in marks.items():
-            tail = self._tails.get(partition)
+        found = {partition: self._find(partition, mark) for partition, mark in marks.items()}
+        for partition, tail in found.items():
+            if tail is not None:
+                tail.seek(marks[partition])
+        others = [tail for tail in self._tails.values() if tail not in found.values()]
+        self._tails = {}
+        for partition, tail in found.items():
             if tail is None:
-                raise SourceError(
-                    f"{self._folder / partition.topic / partition.name}.jsonl is gone, but riverd has read "
-                    f"{mark.position:,} bytes of it and needs it to go on.\n"
-                    f"  Put it back, or start a new state under another [model] name."
-                )
-            tail.seek(mark)
+                self._gone[partition] = marks[partition]
+            else:
+                tail.partition = partition
+                self._tails[partition] = tail
+        for tail in others:  # under a name of their own, where theirs is that of a rotated file
+            if tail.partition in self._tails or tail.partition in self._gone:
+                digest = xxhash.xxh3_64_hexdigest(tail.head)[:8]
+                tail.partition = Partition(tail.partition.topic, f"{tail.partition.name}@{digest}")
+            self._tails[tail.partition] = tail
+
+    def _find(self, partition: Partition, mark: Mark) -> Tail | None:
+        """The file that a mark was made of, whatever it is called by now."""
+        named = self._tails.get(partition)
+        if named is not None and (not mark.fingerprint or named.begins_like(mark)):
+            return named
+        if mark.position:
+            for tail in self._tails.values():
+                if tail.partition.topic == partition.topic and tail.begins_like(mark):
+                    return tail
+        if named is not None:
+            return named  # `seek` says what is wrong with it
+        if mark.fingerprint.endswith(f":{GONE}"):
+            return None
+        raise SourceError(
+            f"{self._folder / partition.topic / partition.name}.jsonl is gone, but riverd has read "
+            f"{mark.position:,} bytes of it and needs it to go on.\n"
+            f"  Put it back, or start a new state under another [model] name."
+        )
 
     def poll(self, wanted: Collection[Partition], max_records: int) -> list[Batch]:
-        batches = (self._tails[partition].poll(max_records) for partition in sorted(wanted))
+        batches = (self._tails[partition].poll(max_records) for partition in sorted(wanted) if partition in self._tails)
         return [batch for batch in batches if batch is not None]
 
     def at_end(self, partition: Partition) -> bool:
-        return self._tails[partition].at_end()
+        return partition in self._gone or self._tails[partition].at_end()
 
     def fingerprint(self, partition: Partition) -> str:
-        return self._tails[partition].fingerprint()
+        gone = self._gone.get(partition)
+        return gone.fingerprint if gone is not None else self._tails[partition].fingerprint()
 
     def progress(self) -> float | None:
         total = sum(tail.end() for tail in self._tails.values())
@@ -94,150 +158,7 @@ class FileSource:
             tail.close()
 
 
-class _Tail:
-    """One file that is read forward, line by line."""
-
-    def __init__(self, partition: Partition, path: Path, bounded: bool, max_message_bytes: int) -> None:
-        self.partition = partition
-        self.position = 0  # of the next line to hand out
-        self._path = path
-        self._file = path.open("rb")
-        self._end = path.stat().st_size if bounded else None
-        self._max_message_bytes = max_message_bytes
-        self._kept_bytes = min(KEPT_BYTES, max_message_bytes)  # the same whatever blocks it is read in
-        self._forget_read_ahead()
-
-    def _forget_read_ahead(self) -> None:
-        self._lines: list[bytes] = []  # complete lines that were read
-        self._next = 0  # of them, the next to hand out
-        self._rest = b""  # the beginning of a line whose end has not been read
-        self._skipped = 0  # bytes of a line that is too long, read but not kept
-        self._overlong: tuple[bytes, int] | None = None  # such a line, when it is next: its head and length
-
-    def end(self) -> int:
-        return self._size() if self._end is None else self._end
-
-    def _size(self) -> int:
-        try:
-            return self._path.stat().st_size
-        except FileNotFoundError:
-            raise SourceError(
-                f"{self._path} is gone, but riverd is reading it and has come to byte {self.position:,}.\n"
-                f"  Put it back: a partition only grows."
-            ) from None
-
-    def seek(self, mark: Mark) -> None:
-        size = self._size()
-        if mark.position > size:
-            raise SourceError(
-                f"{self._path} has {size:,} bytes, but riverd has read {mark.position:,}: it was cut or replaced.\n"
-                f"  Put the old file back, or give new data a new file name: a partition only grows."
-            )
-        length = int(mark.fingerprint.partition(":")[0] or 0)
-        if mark.fingerprint and self._fingerprint(length) != mark.fingerprint:
-            raise SourceError(
-                f"{self._path} begins with other bytes than when riverd read it: it was replaced.\n"
-                f"  Put the old file back, or give new data a new file name: a partition only grows."
-            )
-        self.position = mark.position
-        self._forget_read_ahead()
-        self._file.seek(mark.position)
-
-    def fingerprint(self) -> str:
-        return self._fingerprint(min(FINGERPRINT_BYTES, self.position))
-
-    def _fingerprint(self, length: int) -> str:
-        with self._path.open("rb") as file:
-            return f"{length}:{xxhash.xxh3_64_hexdigest(file.read(length))}"
-
-    def at_end(self) -> bool:
-        return not self._read_ahead()
-
-    def poll(self, max_records: int) -> Batch | None:
-        messages: list[bytes] = []
-        broken: dict[int, str] = {}
-        begin = self._file.tell()
-        while len(messages) < max_records and self._read_ahead():
-            if self._overlong is not None or (messages and self._file.tell() - begin > POLL_BYTES):
-                break
-            taken = self._lines[self._next : self._next + max_records - len(messages)]
-            self._next += len(taken)
-            messages += taken
-        lengths = np.fromiter(map(len, messages), np.int64, len(messages))
-        if self._overlong is not None and not messages:
-            head, length = self._overlong
-            messages, lengths = [head], np.array([length])
-            broken[0] = f"the message has {length:,} bytes, more than max_message_bytes = {self._max_message_bytes:,}"
-            self._overlong = None
-        if not messages:
-            return None
-        ends = self.position + np.cumsum(lengths + 1)
-        batch = Batch(self.partition, ends - lengths - 1, int(ends[-1]), messages, broken)
-        if self.position == 0 and messages[0].startswith(BYTE_ORDER_MARK):
-            messages[0] = messages[0][len(BYTE_ORDER_MARK) :]
-        self.position = batch.next_position
-        return batch
-
-    def _read_ahead(self) -> bool:
-        """See that a line is there to hand out; False if the file has no whole one yet."""
-        if self._next < len(self._lines) or self._overlong is not None:
-            return True
-        self._lines, self._next = self._lines[:0], 0
-        while not self._lines and self._overlong is None:
-            block = self._file.read(self._block_bytes())
-            if not block:
-                self._refuse_shrunk()
-                return False
-            if self._skipped:
-                self._skip(block)
-            else:
-                self._split(block)
-        return True
-
-    def _split(self, block: bytes) -> None:
-        text = self._rest + block
-        lines = text.split(b"\n")
-        self._rest = lines.pop()
-        limit = self._max_message_bytes
-        if len(text) > limit and max(map(len, lines), default=0) > limit:
-            place = next(i for i, line in enumerate(lines) if len(line) > limit)
-            self._lines = lines[:place]
-            if not place:
-                self._overlong = (lines[0][: self._kept_bytes], len(lines[0]))
-                lines = lines[1:]
-            # a long line is handed out alone, so what follows it is read again
-            unread = sum(len(line) + 1 for line in lines[place:]) + len(self._rest)
-            self._file.seek(-unread, 1)
-            self._rest = b""
-            return
-        self._lines = lines
-        if not lines and len(self._rest) > limit:
-            self._skipped = len(self._rest)
-            self._rest = self._rest[: self._kept_bytes]
-
-    def _skip(self, block: bytes) -> None:
-        tail, newline, rest = block.partition(b"\n")
-        self._skipped += len(tail)
-        if newline:
-            self._overlong = (self._rest, self._skipped)
-            self._skipped, self._rest = 0, b""
-            self._file.seek(-len(rest), 1)
-
-    def _block_bytes(self) -> int:
-        if self._end is None:
-            return BLOCK_BYTES
-        return max(0, min(BLOCK_BYTES, self._end - self._file.tell()))
-
-    def _refuse_shrunk(self) -> None:
-        size = self._size()
-        if size < self.position:
-            raise SourceError(
-                f"{self._path} was cut below byte {self.position:,}, which riverd has read already.\n"
-                f"  Put the old file back, or give new data a new file name: a partition only grows."
-            )
-        if size < self._file.tell():  # a half-written line was taken back, to be written anew
-            self._forget_read_ahead()
-            self._file.seek(self.position)
-
-    def close(self) -> None:
-        self._file.close()
+def _identity(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    # a plain file stays open, so nobody else gets its inode; a compressed copy may not
+    return stat.st_dev, stat.st_ino, stat.st_mtime_ns if is_compressed(path) else 0

@@ -43,7 +43,8 @@ COUNTS = (
 
 # Places in `cursor`: what else the joiner knows besides its rows and waiting labels.
 CURSOR = ("next_record", "ops", "rejected", "first_row", "next_row", "next_expiry", "heap", "newest", "watermark",
-          "next_tick", "first_waiting", "next_waiting", "last", "target", "paused", "frozen", "frozen_since")  # fmt: skip
+          "next_tick", "first_waiting", "next_waiting", "last", "target", "paused", "frozen",
+          "frozen_since")  # fmt: skip
 (NEXT_RECORD, OPS, REJECTED, FIRST_ROW, NEXT_ROW, NEXT_EXPIRY, HEAP, NEWEST, WATERMARK,
  NEXT_TICK, FIRST_WAITING, NEXT_WAITING, LAST, TARGET, PAUSED, FROZEN, FROZEN_SINCE) = range(len(CURSOR))  # fmt: skip
 

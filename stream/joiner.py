@@ -112,10 +112,14 @@ class Joiner:
 
     def decided(self, watermark: int) -> int:
         """The watermark by which no label can come any more: behind it while expiry stands still."""
-        if not self.stalled or self.cursor[kernels.NEXT_EXPIRY] == self.table.next:
+        if not self.stalled:
             return watermark
-        oldest = int(self.table.rows.time[self.cursor[kernels.NEXT_EXPIRY] - self.table.base])
-        return min(watermark, oldest + self.policy.window_us)
+        oldest = watermark - self.policy.window_us
+        if self.cursor[kernels.NEXT_EXPIRY] < self.table.next:
+            oldest = min(oldest, int(self.table.rows.time[self.cursor[kernels.NEXT_EXPIRY] - self.table.base]))
+        if self.cursor[kernels.HEAP]:
+            oldest = min(oldest, int(self._heap[0, 0]))
+        return oldest + self.policy.window_us
 
     def fates(self) -> dict[str, int]:
         """Records by fate; ``messages`` is their sum."""

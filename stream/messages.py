@@ -21,7 +21,7 @@ EMPTY = "empty"  # the reason of a tombstone
 Id = int | str | None
 Time = int | float | datetime | None
 Number = float | None
-Outcome = bool | int | float | None
+Outcome = bool | float | None  # not int: one beyond float64 must fail in its own message
 Value = Category
 
 

@@ -92,7 +92,7 @@ def clicks(folder: Path, faulty: bool) -> None:
 
 
 def orders(folder: Path, faulty: bool) -> None:
-    """Change events of an order table and a delivery table; the fault gives the weight in grams, not kilograms."""
+    """Change events of an order table and a delivery table; the fault silences the deliveries of one warehouse."""
     rng = random.Random(9)
     count, span_s = 24_000, 40 * DAY_S
     placed: list[dict[str, Any]] = []
@@ -105,7 +105,7 @@ def orders(folder: Path, faulty: bool) -> None:
             "warehouse": warehouse,
             "carrier": rng.choice(("blue", "green", "red")),
             "items": 1 + int(rng.expovariate(0.5)),
-            "weight": round(weight * (1000 if faulty and i >= count / 2 else 1), 3),
+            "weight": round(weight, 3),
             "express": rng.random() < 0.3,
             "note": rng.choice(("", None, f"ring {rng.random():.6f}")),
         }
@@ -113,8 +113,9 @@ def orders(folder: Path, faulty: bool) -> None:
         logit = -2.4 + 0.9 * math.log(weight) + {"north": -0.5, "south": 0.0, "east": 0.8}[warehouse]
         logit += -0.9 if order["express"] else 0.0
         late = rng.random() < 1 / (1 + math.exp(-logit))
-        days = min(rng.gammavariate(4, 0.3) + (1.5 if late else 0.0), 4.9)
-        if rng.random() < 0.97:  # some parcels are never heard of again
+        days = min(rng.gammavariate(4, 0.2) + (0.2 if late else 0.0), 2.9)
+        silent = faulty and i >= count / 2 and warehouse == "south"
+        if rng.random() < 0.97 and not silent:  # some parcels are never heard of again
             seen_s = at_s + days * DAY_S
             delivered.append((seen_s, _change("deliveries", {"order_id": order["order_id"], "late": late}, seen_s)))
     delivered.sort(key=lambda entry: entry[0])
@@ -164,7 +165,7 @@ DATA_SETS = (
     DataSet(
         "orders",
         "24,000 orders in forty days as Debezium change events, and their deliveries days later.",
-        "From the middle on weights come in grams.",
+        "From the middle on nothing is heard of deliveries from the south warehouse.",
         orders,
         START + timedelta(days=20),
         ("--sample", "orders.jsonl", "--labels", "deliveries.jsonl"),

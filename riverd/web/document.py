@@ -59,6 +59,6 @@ def read_command(line: bytes) -> Command:
 
 def _events(values: Any) -> list[dict[str, Any]]:
     try:
-        return [*values["status"]["events"], *values["status"]["alerts"]]
+        return list(values["status"]["events"])
     except (TypeError, KeyError):
         return []  # convert will say what is missing

@@ -159,7 +159,7 @@ def _ordered_pairs(window: WindowStatus) -> float | None:
 
 
 def _alerts(status: Status) -> Iterator[Metric]:
-    names = ("alertname", "severity")
+    names = ("rule", "severity")  # an alert of Prometheus has an alertname of its own
     firing: Rows = [((alert.rule, alert.severity), float(alert.state == "firing")) for alert in status.alerts]
     pending: Rows = [((alert.rule, alert.severity), float(alert.state == "pending")) for alert in status.alerts]
     values: Rows = [((alert.rule, alert.severity), alert.value) for alert in status.alerts]

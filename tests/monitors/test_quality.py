@@ -1,17 +1,19 @@
 """Figures from bins against scikit-learn on the scores themselves, and against textbook formulas."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.metrics import average_precision_score, log_loss, precision_score, recall_score, roc_auc_score
 
-from monitors import metrics
+from monitors import calibration, metrics
 from monitors.bins import Tally, tally
-from monitors.kernels import BINS, bin_of
-from monitors.metrics import average_precision, ece, logloss, normalized_entropy, observed_expected, roc_auc
+from monitors.calibration import GROUPS, ece, observed_expected, reliability, spiegelhalter_z
+from monitors.kernels import BINS, BINS_PER_LOGIT, LOWEST_LOGIT, bin_of
+from monitors.metrics import average_precision, decisions, logloss, normalized_entropy, roc_auc
 from monitors.quality import METRICS, quality
 
 compiled = settings(deadline=None)  # whichever test comes first waits for numba
@@ -119,6 +121,97 @@ def test_ece_expected_is_what_calibrated_models_show(n, mean, spread):
     assert judged.expected == pytest.approx(np.mean(shown), abs=4 * np.std(shown) / math.sqrt(len(shown)))
 
 
+@pytest.mark.parametrize(("n", "shift"), [(300, 0.0), (300, 0.7), (2_000, 0.0), (2_000, 0.3), (20_000, -0.2)])
+def test_the_square_of_the_debiased_error_is_right_on_average(n, shift):
+    rng = np.random.default_rng(2)
+    logit = rng.normal(-2.0, 1.0, n)
+    true = 1 / (1 + np.exp(-(logit + shift)))
+    place = np.array([bin_of(s) for s in logit])
+    order, edges = np.argsort(place, kind="stable"), None
+    squares, plain = [], []
+    for _ in range(400):
+        label = rng.random(n) < true
+        judged = tally(logit=logit, label=label)
+        groups = reliability(judged)
+        edges = np.cumsum([0] + [group.events for group in groups])
+        # before it is cut off at zero, which alone would make it too large
+        square = sum(
+            group.events * (group.predicted - group.observed) ** 2
+            - group.events * group.observed * (1 - group.observed) / (group.events - 1)
+            for group in groups
+        )
+        assert ece(judged).debiased == pytest.approx(math.sqrt(max(0, square) / n), rel=1e-9, abs=1e-12)
+        squares.append(square / n)
+        plain.append(sum(group.events * (group.predicted - group.observed) ** 2 for group in groups) / n)
+    predicted = 1 / (1 + np.exp(-logit))
+    truth = sum((predicted[order[a:b]].mean() - true[order[a:b]].mean()) ** 2 * (b - a) / n for a, b in pairwise(edges))
+    four_sigma = 4 * np.std(squares) / math.sqrt(len(squares))
+    assert np.mean(squares) == pytest.approx(truth, abs=four_sigma)
+    assert abs(np.mean(plain) - truth) > four_sigma  # what the correction is for
+
+
+def test_reliability_is_what_ece_averages():
+    logit, label = calibrated(5_000, mean=-1.0, spread=1.5)
+    judged = tally(logit=logit + 0.4, label=label)
+    groups = reliability(judged)
+    assert len(groups) == GROUPS
+    assert sum(group.events for group in groups) == 5_000
+    assert [group.predicted for group in groups] == sorted(group.predicted for group in groups)
+    gap = sum(group.events * abs(group.predicted - group.observed) for group in groups) / 5_000
+    assert gap == pytest.approx(ece(judged).observed, rel=1e-12)
+    assert reliability(NOTHING) == []
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(-4.4, 1.0), (0.0, 2.0)])
+def test_spiegelhalters_z_is_the_textbooks(mean, spread):
+    logit, label = calibrated(20_000, mean=mean, spread=spread)
+    for shift in (0.0, 0.1, -0.3):
+        p = 1 / (1 + np.exp(-(logit + shift)))
+        expected = ((label - p) * (1 - 2 * p)).sum() / math.sqrt(((1 - 2 * p) ** 2 * p * (1 - p)).sum())
+        assert spiegelhalter_z(tally(logit=logit + shift, label=label)) == pytest.approx(expected, abs=0.05)
+
+
+def test_spiegelhalters_z_is_standard_normal_on_calibrated_scores():
+    rng = np.random.default_rng(3)
+    logit = rng.normal(-2.0, 1.0, 2_000)
+    shown = [
+        spiegelhalter_z(tally(logit=logit, label=rng.random(2_000) < 1 / (1 + np.exp(-logit)))) for _ in range(500)
+    ]
+    assert np.mean(shown) == pytest.approx(0.0, abs=4 / math.sqrt(500))
+    assert np.std(shown) == pytest.approx(1.0, abs=4 / math.sqrt(1_000))
+
+
+@compiled
+@given(outcomes, st.integers(-40, 40))
+def test_decisions_at_a_bins_edge_agree_with_scikit_learn(stream, sixteenths):
+    edge = sixteenths / 16
+    # the threshold is a probability, so a score that lies on the edge may round to either side
+    logit = np.array([s if abs(s - edge) > 1e-9 else edge + 0.01 for s, _ in stream])
+    label, alerted = [y for _, y in stream], logit >= edge
+    place = (edge - LOWEST_LOGIT) * BINS_PER_LOGIT
+    found = decisions(tally(logit=logit, label=label), 1 / (1 + math.exp(-edge)))
+    assert place == int(place)
+    assert found.alert_rate == pytest.approx(alerted.mean(), abs=1e-9)
+    assert found.recall == pytest.approx(recall_score(label, alerted), abs=1e-9)
+    if alerted.any():
+        assert found.precision == pytest.approx(precision_score(label, alerted), abs=1e-6)
+
+
+def test_decisions_within_a_bin_are_close_and_undefined_where_nothing_is_alerted():
+    logit, label = calibrated(50_000, mean=-2.0)
+    for threshold in (0.07, 0.123, 0.31):
+        alerted = 1 / (1 + np.exp(-logit)) >= threshold
+        found = decisions(tally(logit=logit, label=label), threshold)
+        assert found.alert_rate == pytest.approx(alerted.mean(), rel=0.01)
+        assert found.precision == pytest.approx(precision_score(label, alerted), rel=0.01)
+        assert found.recall == pytest.approx(recall_score(label, alerted), rel=0.01)
+    assert decisions(tally(logit=[0.0], label=[0]), 0.9) == (None, None, 0.0)
+    assert quality(tally(logit=[1.0], label=[1]), threshold=0.9).recall == 0.0
+    # the outermost bins hold what lies beyond
+    assert decisions(tally(logit=[-99.0, 99.0], label=[0, 1]), 1e-300).alert_rate == 1.0
+    assert decisions(tally(logit=[-99.0, 99.0], label=[0, 1]), 1 - 1e-16).alert_rate == 0.0
+
+
 def test_a_bias_shows_above_what_is_expected():
     logit, label = calibrated(100_000)
     fair, biased = tally(logit=logit, label=label), tally(logit=logit + 0.5, label=label)
@@ -168,6 +261,7 @@ def test_logloss_of_any_logit_is_finite():
 def test_kernels_have_one_signature():
     quality(tally(logit=[0.0, 1.0], label=[0, 1]))
     quality(NOTHING)
-    kernels = (metrics._total, metrics._roc, metrics._precision, metrics._calibration)
-    assert [len(kernel.signatures) for kernel in kernels] == [1] * 4
-    assert len(metrics._deviation.signatures) <= 1  # none when its caller came from numba's cache
+    kernels = (metrics.total, metrics._roc, metrics._precision, calibration._groups, calibration._calibration)
+    kernels += (calibration._brier_moments,)
+    assert [len(kernel.signatures) for kernel in kernels] == [1] * 6
+    assert len(calibration._deviation.signatures) <= 1  # none when its caller came from numba's cache

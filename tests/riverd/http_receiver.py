@@ -64,7 +64,7 @@ class HttpReceiver:
         """What came, once it is so much."""
         with self._changed:
             came = self._changed.wait_for(lambda: len(self.received) >= count, DEADLINE_S)
-        assert came, self.received
+        assert came, f"{len(self.received)} of {count} came"
         return self.received
 
     def close(self) -> None:

@@ -8,12 +8,12 @@ import pytest
 from stream.join_kernels import REJECTED_CONFLICT
 from stream.joiner import Joiner, Step
 from stream.merge import BEGINNING, EVENT, LABEL, Ordered
-from stream.records import DONE, DROP, LEARN, RESOLVE, SCORE, Events, Labels
+from stream.records import CORRECT, DONE, DROP, EXPIRE, LEARN, NEVER, RESOLVE, SCORE, Events, Labels
 from stream.rows import RowTable
 
 # One record: EVENT or LABEL, its id, own time, merged time, value (of a label) or content, and flaw.
 Record = tuple[int, int, int, int, int, int]
-CODES = {SCORE: "score", RESOLVE: "resolve", LEARN: "learn", DROP: "drop"}
+CODES = {SCORE: "score", RESOLVE: "resolve", LEARN: "learn", DROP: "drop", EXPIRE: "expire", CORRECT: "correct"}
 
 
 def _columns(records: list[tuple[int, Record]]) -> dict[str, np.ndarray]:
@@ -32,15 +32,15 @@ def _columns(records: list[tuple[int, Record]]) -> dict[str, np.ndarray]:
 
 def _events(records: list[tuple[int, Record]]) -> Events:
     content = np.array([record[4] for _, record in records], np.int64)
-    columns = _columns(records) | {
-        "label": content.astype(np.int8),
-        "weight": np.ones(len(records), np.float32),
-        "score": np.zeros(len(records)),
-        "categories": content.astype(np.uint64)[:, np.newaxis],
-        "numbers": np.where(content == 0, np.nan, content)[:, np.newaxis],
-        "words": np.zeros((len(records), 0), np.uint64),
-    }
-    return Events(*(columns[name] for name in Events._fields))
+    return Events(
+        **_columns(records),
+        label=content.astype(np.int8),
+        weight=np.ones(len(records), np.float32),
+        score=np.zeros(len(records)),
+        categories=content.astype(np.uint64)[:, np.newaxis],
+        numbers=np.where(content == 0, np.nan, content)[:, np.newaxis],
+        words=np.zeros((len(records), 0), np.uint64),
+    )
 
 
 def _labels(records: list[tuple[int, Record]]) -> Labels:
@@ -62,8 +62,9 @@ def _ordered(records: list[tuple[int, Record]], watermark: int) -> Ordered:
 class Walk:
     """Gives a joiner records and tells what came out, in the words of a reader.
 
-    ``ops`` are ("score", event), ("resolve+learn", event, label), ("drop", event) and ("tick", time), and
-    ``rejected`` (record, "dead" or "conflict"); events and records are named by their place in the stream.
+    ``ops`` are ("score", event), ("resolve+learn", event, label), ("drop+expire", event), ("correct", event,
+    label) and ("tick", time), ``label_times`` (event, time of its label), and ``rejected`` (record, "dead" or
+    "conflict"); events and records are named by their place in the stream.
     ``serve`` is called with each step, as the model would be.
     """
 
@@ -71,6 +72,7 @@ class Walk:
         self.joiner = joiner
         self.serve = serve
         self.ops: list[tuple] = []
+        self.label_times: list[tuple[int, int]] = []
         self.rejected: list[tuple[int, str]] = []
         self.event_of_row: dict[int, int] = {}
         self.given = 0
@@ -83,15 +85,15 @@ class Walk:
         self.watermark = max([self.watermark, watermark, *(record[3] for _, record in batch)])
         ordered = _ordered(batch, self.watermark)
         for step in self.joiner.advance(ordered):
-            ops = step.ops
-            told = (ops.code.tolist(), ops.row.tolist(), ops.record.tolist(), ops.label.tolist())
-            for code, row, record, label in zip(*told, strict=True):
+            for code, row, record, label, at in zip(*(column.tolist() for column in step.ops), strict=True):
                 if code & SCORE:
                     self.event_of_row[row] = int(ordered.events.position[record])
                 else:
                     assert record == -1
                 words = "+".join(word for bit, word in CODES.items() if code & bit)
                 self.ops.append((words, self.event_of_row[row], *([label] if label >= 0 else [])))
+                if at != NEVER:
+                    self.label_times.append((self.event_of_row[row], at))
             for kind, record, why in step.rejected.tolist():
                 columns = ordered.events if kind == EVENT else ordered.labels
                 place = int(columns.position[record])

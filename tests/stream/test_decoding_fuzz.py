@@ -35,6 +35,21 @@ SCHEMA = EventSchema(
 DECODERS = (
     EventDecoder(SCHEMA, now_us=lambda: NOW_US),
     EventDecoder(EventSchema(topic="flights", time="at", label="late", numbers=("temp",)), now_us=lambda: NOW_US),
+    EventDecoder(
+        EventSchema(
+            topic="flights",
+            time="at",
+            id=("id", "carrier"),
+            label="late",
+            positive=frozenset({1, "yes"}),
+            weight="distance",
+            score="temp",
+            words={"more": Hashes()},
+            buckets={"deep.x": (np.array([0.0, 1.0]), np.arange(4, dtype=np.uint64))},
+            numbers=("deep.x", "deep.y.z"),
+        ),
+        now_us=lambda: NOW_US,
+    ),
     LabelDecoder(LabelSchema(topic="arrivals", id="id", time="at", value="late"), now_us=lambda: NOW_US),
 )
 
@@ -57,8 +72,11 @@ sound = st.fixed_dictionaries(
         "id": st.integers(0, 9) | st.text("abé", min_size=1, max_size=3),
         "at": st.integers(0, 10**9) | st.datetimes(datetime(1970, 1, 1), datetime(2020, 1, 1)).map(rfc3339),
         "late": st.booleans() | st.sampled_from([0, 1, 1.0]),
-        "carrier": st.none() | st.booleans() | st.integers() | st.text(max_size=2),
-        "distance": st.none() | st.floats(-1e6, 1e6) | st.integers(-(10**300), 10**300),
+        "carrier": st.integers() | st.text(min_size=1, max_size=2) | st.none(),
+        "distance": st.none() | st.floats(0, 1e6) | st.floats(-1e6, 1e6) | st.integers(-(10**300), 10**300),
+        "temp": st.floats(0, 1),
+        "more": st.none() | st.lists(st.text(max_size=2), max_size=3),
+        "deep": st.none() | st.fixed_dictionaries({}, optional={"x": st.floats(-2, 2), "y": st.just({"z": 1})}),
     }
 )
 fields = st.fixed_dictionaries(
@@ -71,6 +89,7 @@ fields = st.fixed_dictionaries(
         "origin": st.text(max_size=2) | scalars,
         "distance": st.floats(-1e6, 1e6) | scalars,
         "temp": scalars,
+        "deep": scalars | st.dictionaries(st.sampled_from("xy"), scalars, max_size=2),
         "more": st.recursive(scalars, lambda inner: st.lists(inner, max_size=2), max_leaves=4),
     },
 )

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream import files
-from stream.files import BYTE_ORDER_MARK, FileSource
+from stream import tail
+from stream.files import FileSource
 from stream.source import Mark, Partition
+from stream.tail import BYTE_ORDER_MARK
 
 LINES = Partition("lines", "0")
 LIMIT = 12
@@ -79,8 +80,8 @@ def test_any_blocks_and_polls_give_the_lines(path):
     def check(content, block_bytes, polls, cuts, bounded, data):
         cuts = sorted(min(cut, len(content)) for cut in cuts)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(files, "BLOCK_BYTES", block_bytes)
-            patch.setattr(files, "POLL_BYTES", data.draw(st.sampled_from([1, 50, 10_000])))
+            patch.setattr(tail, "BLOCK_BYTES", block_bytes)
+            patch.setattr(tail, "POLL_BYTES", data.draw(st.sampled_from([1, 50, 10_000])))
             pieces = [content] if bounded else np.split(np.frombuffer(content, np.uint8), cuts)
             path.write_bytes(bytes(pieces[0]))
             opened = FileSource(path.parents[1], ["lines"], bounded=bounded, max_message_bytes=LIMIT)

@@ -55,7 +55,7 @@ def test_a_label_at_the_very_end_of_the_window_matches(walk):
 
 def test_expired_and_late_a_label_after_the_window_comes_too_late(walk):
     done = walk(event(1, 0), label(1, WINDOW + 1))
-    assert done.ops == [("score", 0), ("drop", 0)]
+    assert done.ops == [("score", 0), ("drop+expire", 0)]
     assert fates(done) == {"expired": 1, "late": 1}
 
 
@@ -66,7 +66,7 @@ def test_a_label_from_within_the_window_is_late_when_it_arrives_after_it(walk):
 
 def test_a_missing_label_is_a_negative_where_that_is_the_policy(walk):
     done = walk(event(1, 0), until=WINDOW + 1, missing_is_negative=True)
-    assert done.ops == [("score", 0), ("resolve+learn", 0, 0)]
+    assert done.ops == [("score", 0), ("resolve+learn+expire", 0, 0)]
     assert fates(done) == {"expired": 1}
 
 
@@ -119,11 +119,22 @@ def test_duplicate_labels_a_label_that_says_the_same_again_changes_nothing(walk)
     assert fates(done) == {"duplicate_labels": 2, "matched": 1, "resolved": 1}
 
 
-def test_correction_a_label_that_says_otherwise_is_counted_and_the_first_stands(walk):
-    done = walk(event(1, 0), label(1, 1, 1), label(1, 2, 0), label(1, 3, 1))
-    assert done.ops == [("score", 0), ("resolve+learn", 0, 1)]
-    assert fates(done) == {"resolved": 1, "matched": 1, "correction": 1, "duplicate_labels": 1}
-    assert fates(walk(label(1, 0, 1), label(1, 0, 0))) == {"waiting": 1, "correction": 1}
+def test_correction_a_label_that_says_otherwise_stands_from_then_on(walk):
+    done = walk(event(1, 0), label(1, 1, 1), label(1, 2, 0), label(1, 3, 0), label(1, 4, 1))
+    assert done.ops == [("score", 0), ("resolve+learn", 0, 1), ("correct", 0, 0), ("correct", 0, 1)]
+    assert done.label_times == [(0, 1), (0, 2), (0, 4)]
+    assert fates(done) == {"resolved": 1, "matched": 1, "correction": 2, "duplicate_labels": 1}
+
+
+def test_correction_of_a_label_that_waits(walk):
+    done = walk(label(1, 0, 1), label(1, 1, 0), event(1, 2))
+    assert done.ops == [("score", 2), ("resolve+learn", 2, 0)]
+    assert fates(done) == {"resolved": 1, "matched": 1, "correction": 1}
+
+
+def test_at_maturity_what_is_learned_is_the_corrected_label(walk):
+    done = walk(event(1, 0), label(1, 1, 1), label(1, 2, 0), until=WINDOW + 1, at_maturity=True)
+    assert done.ops == [("score", 0), ("resolve", 0, 1), ("correct", 0, 0), ("learn", 0, 0)]
 
 
 def test_duplicate_events_an_event_that_comes_again_is_not_scored_again(walk):
@@ -155,7 +166,7 @@ def test_ids_that_share_64_bits_are_told_apart_by_the_rest(walk):
 
 def test_an_event_whose_window_has_passed_is_scored_and_expires_at_once(walk):
     done = walk(event(1, 200), event(2, 200 - WINDOW - 1, merged_at=200))
-    assert done.ops == [("score", 0), ("score", 1), ("drop", 1)]
+    assert done.ops == [("score", 0), ("score", 1), ("drop+expire", 1)]
     assert fates(done) == {"pending": 1, "expired": 1}
     assert walk(event(1, 200), event(2, 200 - WINDOW, merged_at=200)).ops == [("score", 0), ("score", 1)]
 
@@ -169,18 +180,25 @@ def test_events_out_of_order_expire_in_the_order_of_their_times(walk):
         event(6, 12, merged_at=20),
     ]
     done = walk(event(1, 20), *late, until=20 + WINDOW + 1)
-    assert done.ops[6:] == [("drop", 2), ("drop", 1), ("drop", 5), ("drop", 0), ("drop", 3), ("drop", 4)]
+    assert done.ops[6:] == [
+        ("drop+expire", 2),
+        ("drop+expire", 1),
+        ("drop+expire", 5),
+        ("drop+expire", 0),
+        ("drop+expire", 3),
+        ("drop+expire", 4),
+    ]
 
 
 def test_of_equal_times_the_event_that_came_in_order_expires_first(walk):
     done = walk(event(1, 5), event(2, 9), event(3, 5, merged_at=9), event(4, 5, merged_at=9), until=9 + WINDOW + 1)
-    assert done.ops[4:] == [("drop", 0), ("drop", 2), ("drop", 3), ("drop", 1)]
+    assert done.ops[4:] == [("drop+expire", 0), ("drop+expire", 2), ("drop+expire", 3), ("drop+expire", 1)]
 
 
 def test_thousands_of_events_may_be_out_of_order(walk):
     backwards = [event(i, 5000 - i, merged_at=5000) for i in range(3000)]
     done = walk(*backwards, until=9000, window_us=5000)
-    drops = [place for what, place in done.ops if what == "drop"]
+    drops = [place for what, place in done.ops if what == "drop+expire"]
     assert drops == list(range(2999, 1000, -1))  # those from before 4000, by their times
 
 
@@ -194,14 +212,40 @@ def test_dead_and_tombstones_are_counted_in_their_place(walk):
 
 
 def test_labelled_events_are_scored_resolved_and_learned_in_one(walk):
-    done = walk(event(1, 0, 1), event(1, 5, 0), labelled=True)
+    done = walk(event(1, 0, 1), event(1, 5, 0), labelled=True, remember_us=0)
     assert done.ops == [("score+resolve+learn", 0, 1), ("score+resolve+learn", 1, 0)]
     assert fates(done) == {"resolved": 2}
 
 
+def test_the_id_of_a_labelled_event_may_be_remembered(walk):
+    twice = [event(1, 0, 1), event(1, 0, 1, merged_at=9), event(1, 0, 0, merged_at=9)]
+    done = walk(*twice, event(1, REMEMBER, 1), event(1, REMEMBER + 1, 1), labelled=True, window_us=0)
+    assert [op[:2] for op in done.ops] == [("score+resolve+learn", 0), ("score+resolve+learn", 4)]
+    assert done.rejected == [(2, "conflict"), (3, "conflict")]
+    assert fates(done) == {"resolved": 2, "duplicate_events": 1, "conflict": 2}
+
+
+def test_while_learning_is_paused_labels_are_joined_and_not_learned(walk_through):
+    walk = walk_through(joiner_of())
+    walk.joiner.learning = False
+    walk.take([event(1, 0), event(2, 0), label(1, 1)], WINDOW + 1)
+    walk.joiner.learning = True
+    walk.take([event(3, 200), label(3, 201)])
+    assert walk.ops[2:4] == [("resolve+drop", 0, 1), ("drop+expire", 1)]
+    assert walk.ops[-1] == ("resolve+learn", 3, 1)
+    assert fates(walk) == {"resolved": 2, "matched": 2, "expired": 1}
+
+
 def test_a_tick_comes_when_its_time_is_reached_and_after_what_expires_before_it(walk):
     done = walk(event(1, TICK - WINDOW - 1), event(2, TICK - WINDOW), label(9, TICK), event(3, TICK + WINDOW))
-    assert done.ops == [("score", 0), ("score", 1), ("drop", 0), ("tick", TICK), ("drop", 1), ("score", 3)]
+    assert done.ops == [
+        ("score", 0),
+        ("score", 1),
+        ("drop+expire", 0),
+        ("tick", TICK),
+        ("drop+expire", 1),
+        ("score", 3),
+    ]
 
 
 def test_ticks_in_which_nothing_can_change_are_left_out(walk):

@@ -21,8 +21,8 @@ POLICY = Policy(20, 6, 10, 8, at_maturity=False, missing_is_negative=False, labe
 POLICIES = [
     POLICY._replace(at_maturity=at_maturity, missing_is_negative=negative, remember_us=remember)
     for at_maturity, negative, remember in product((False, True), (False, True), (0, 10))
-]
-PAUSE = 2  # a kind beside EVENT and LABEL: time passes without a record
+] + [POLICY._replace(labelled=True, window_us=0, remember_us=remember) for remember in (0, 10)]
+PASS, TOGGLE = 2, 3  # kinds beside EVENT and LABEL: time passes without a record; learning is paused or resumed
 
 
 class Oracle:
@@ -31,7 +31,7 @@ class Oracle:
     def __init__(self, policy, *, quiet_us, max_waiting):
         self.policy, self.quiet_us, self.max_waiting = policy, quiet_us, max_waiting
         self.counts = Counter()
-        self.ops, self.rejected = [], []
+        self.ops, self.label_times, self.rejected, self.learn = [], [], [], "learn"
         self.rows, self.waiting = [], []  # rows still known; places for labels, matched ones too until the first leaves
         self.tick, self.last, self.newest = None, BEGINNING, BEGINNING
 
@@ -51,11 +51,12 @@ class Oracle:
         for row in sorted(open_rows, key=lambda row: (row.time, row.out_of_order, row.place)):
             row.closed = True
             if row.fate == "resolved" and self.policy.at_maturity:
-                self.ops.append(("learn", row.place, row.label))
+                self.ops.append((self.learn, row.place, row.label))
             elif row.fate == "pending":
                 row.fate = "expired"
                 negative = self.policy.missing_is_negative
-                self.ops.append(("resolve+learn", row.place, 0) if negative else ("drop", row.place))
+                resolved = (f"resolve+{self.learn}+expire", row.place, 0)
+                self.ops.append(resolved if negative else ("drop+expire", row.place))
         while self.rows and self.rows[0].time + self.policy.window_us + self.policy.remember_us < limit:
             self.counts[self.rows.pop(0).fate] += 1
         while self.waiting and (self.waiting[0].matched or self.waiting[0].deadline < limit):
@@ -76,43 +77,56 @@ class Oracle:
             self.counts[self.fate_of_label(known, waits, id_, time, order, value)] += 1
 
     def take_event(self, known, waits, place, id_, time, content):
-        if known:
+        if known and (self.policy.remember_us or not self.policy.labelled):
             same = (known.time, known.content) == (time, content)
             self.counts["duplicate_events" if same else "conflict"] += 1
             if not same:
                 self.rejected.append((place, "conflict"))
             return
         row = SimpleNamespace(id=id_, time=time, content=content, place=place, fate="pending", label=None, closed=False)
+        if self.policy.labelled:
+            row.fate, row.closed = "resolved", True
+            self.rows.append(row)
+            self.label_times.append((place, time))
+            self.ops.append((f"score+resolve+{self.learn}", place, content))
+            return
         row.out_of_order = time < self.newest
         self.newest = max(self.newest, time)
         self.rows.append(row)
         self.ops.append(("score", place))
         if waits and time - self.policy.early_us <= waits.time <= time + self.policy.window_us:
             waits.matched = True
-            self.match(row, waits.value)
+            self.match(row, waits.value, waits.time)
 
     def fate_of_label(self, known, waits, id_, time, order, value):
         if known and known.fate == "resolved":
-            return "duplicate_labels" if known.label == value else "correction"
+            if known.label == value:
+                return "duplicate_labels"
+            known.label = value
+            self.label_times.append((known.place, time))
+            self.ops.append(("correct", known.place, value))
+            return "correction"
         if known:
             if known.fate == "expired" or time > known.time + self.policy.window_us:
                 return "late"
             if time < known.time - self.policy.early_us:
                 return "orphan"
-            self.match(known, value)
+            self.match(known, value, time)
             return "matched by label"
         if waits:
-            return "duplicate_labels" if waits.value == value else "correction"
+            same, waits.value = waits.value == value, value
+            return "duplicate_labels" if same else "correction"
         if len(self.waiting) == self.max_waiting:
             return "orphan"
         deadline = order + self.policy.early_us
         self.waiting.append(SimpleNamespace(id=id_, time=time, value=value, deadline=deadline, matched=False))
         return "came to wait"
 
-    def match(self, row, label):
+    def match(self, row, label, time):
         row.fate, row.label = "resolved", label
         self.counts["matched"] += 1
-        self.ops.append(("resolve" if self.policy.at_maturity else "resolve+learn", row.place, label))
+        self.label_times.append((row.place, time))
+        self.ops.append(("resolve" if self.policy.at_maturity else f"resolve+{self.learn}", row.place, label))
 
     def fates(self):
         known = Counter(row.fate for row in self.rows)
@@ -120,19 +134,19 @@ class Oracle:
         return {name: self.counts[name] + known[name] + (waiting if name == "waiting" else 0) for name in COUNTS}
 
 
-def stream_of(seed, size):
-    """Records in merged order: few ids, own times that lag, repeats, flaws, and pauses."""
+def stream_of(seed, size, *, labelled):
+    """Records in merged order: few ids, own times that lag, repeats, flaws; and time that passes, and pauses."""
     rng = random.Random(seed)
     dense, ids, order = rng.random(), rng.randint(3, 12), 0
     # what is dead before any record with a time has no time to be merged by
     stream = [(EVENT, 0, BEGINNING, BEGINNING, 0, DEAD)] * rng.choice([0, 0, 2])
     for _ in range(size):
         order += rng.choice([0, 1, 2, 3, 5, 9, 30]) if rng.random() < dense else 0
-        kind = rng.choices([EVENT, LABEL, PAUSE], [6, 4, 0.5])[0]
+        kind = rng.choices([EVENT, LABEL, PASS, TOGGLE], [6, 0 if labelled else 4, 0.5, 0.3])[0]
         earlier = [record for record in stream[-12:] if record[0] == EVENT and record[3] > BEGINNING]
-        if kind == PAUSE:
-            order += rng.randint(0, 120)
-            stream.append((PAUSE, 0, order, order, 0, SOUND))
+        if kind in (PASS, TOGGLE):
+            order += rng.randint(0, 120) if kind == PASS else 0
+            stream.append((kind, 0, order, order, 0, SOUND))
         elif kind == EVENT and earlier and rng.random() < 0.2:
             _, id_, time, _, content, _ = rng.choice(earlier)
             stream.append((EVENT, id_, time, order, rng.choice([content, content, 1]), SOUND))
@@ -144,18 +158,18 @@ def stream_of(seed, size):
 
 
 def batches(stream, cuts):
-    """(records, watermark) of each batch: cut at the given places and after each pause."""
+    """(records, watermark, whether learning is toggled then) of each batch: cut where it must be and at ``cuts``."""
     batch = []
     for place, record in enumerate(stream):
-        if record[0] == PAUSE:
-            yield batch, record[3]
+        if record[0] in (PASS, TOGGLE):
+            yield batch, record[3], record[0] == TOGGLE
             batch = []
         else:
             if place in cuts:
-                yield batch, BEGINNING
+                yield batch, BEGINNING, False
                 batch = []
             batch.append(record)
-    yield batch, BEGINNING
+    yield batch, BEGINNING, False
 
 
 class Checkpoints:
@@ -185,7 +199,9 @@ def told_by_oracle(stream, policy, **sizes):
     for record in stream:
         if record[3] != BEGINNING:
             oracle.reach(record[3])
-        if record[0] != PAUSE:
+        if record[0] == TOGGLE:
+            oracle.learn = "drop" if oracle.learn == "learn" else "learn"
+        elif record[0] != PASS:
             oracle.take(place, *record)
             oracle.last = record[3]
             place += 1
@@ -209,7 +225,7 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
     )
     def check(seed, size, policy, cuts, resumed, quiet_us, caps):
         ops_at_once, rejected_at_once, max_waiting = caps
-        stream = stream_of(seed, size)
+        stream = stream_of(seed, size, labelled=policy.labelled)
         oracle = told_by_oracle(stream, policy, quiet_us=quiet_us, max_waiting=max_waiting)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(joiner, "OPS_AT_ONCE", ops_at_once)
@@ -220,20 +236,21 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
             table = RowTable()
             walk = walk_through(Joiner(policy, table, width=2, quiet_us=quiet_us), serve=serving(table))
             checkpoints = Checkpoints(serving)
-            for i, (batch, watermark) in enumerate(batches(stream, cuts)):
+            for i, (batch, watermark, toggled) in enumerate(batches(stream, cuts)):
                 walk.joiner._rejected = np.zeros((rejected_at_once, 3), np.int64)
                 walk.take(batch, watermark)
+                walk.joiner.learning ^= toggled
                 walk.serve.check(walk.joiner.first_row)
                 if i in resumed:
                     checkpoints.resume(walk)
                     walk.serve.check(walk.joiner.first_row)
                     seen["resumed"] += 1
         assert walk.ops == oracle.ops
-        assert walk.rejected == oracle.rejected
+        assert (walk.label_times, walk.rejected) == (oracle.label_times, oracle.rejected)
         assert walk.joiner.fates() == {"messages": walk.given, **oracle.fates()}
         assert walk.joiner.watermark == stream[-1][3]
         seen.update(walk.joiner.fates())
-        records = [record for record in stream if record[0] != PAUSE]
+        records = [record for record in stream if record[0] not in (PASS, TOGGLE)]
         scored = Counter(records[op[1]][1] for op in oracle.ops if op[0] == "score")
         seen["id reused"] += sum(scored.values()) - len(scored)
         seen["skipped ticks"] += any(op[0] == "tick" for op in oracle.ops) and stream[-1][3] > 200

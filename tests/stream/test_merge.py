@@ -41,15 +41,15 @@ class Stream(NamedTuple):
         }
         if self.kind == EVENT:
             wide = position[:, np.newaxis].repeat(3, axis=1)
-            own = {
-                "label": np.full(n, -1, np.int8),
-                "weight": np.ones(n, np.float32),
-                "score": np.zeros(n),
-                "categories": wide.astype(np.uint64),
-                "numbers": wide.astype(float),
-                "words": wide.astype(np.uint64),
-            }
-            columns = Events(*((shared | own)[name] for name in Events._fields))
+            columns = Events(
+                **shared,
+                label=np.full(n, -1, np.int8),
+                weight=np.ones(n, np.float32),
+                score=np.zeros(n),
+                categories=wide.astype(np.uint64),
+                numbers=wide.astype(float),
+                words=wide.astype(np.uint64),
+            )
         else:
             columns = Labels(**shared, value=np.ones(n, np.int8))
         reasons = {10 * (first + i): f"flaw {flaw}" for i, (_, flaw) in enumerate(records) if flaw != SOUND}

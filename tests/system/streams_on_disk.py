@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ def write_data(folder: Path, *, count: int) -> Path:
     return folder
 
 
-def configure(folder: Path, data: Path, **sections: Mapping[str, Any]) -> Path:
+def configure(
+    folder: Path, data: Path, *, alerts: Sequence[Mapping[str, Any]] | None = None, **sections: Mapping[str, Any]
+) -> Path:
     """Make the folder, with a riverd.toml that reads ``data`` and takes a checkpoint whenever it can."""
     folder.mkdir(exist_ok=True)
     changed: dict[str, Mapping[str, Any]] = {
@@ -23,7 +25,8 @@ def configure(folder: Path, data: Path, **sections: Mapping[str, Any]) -> Path:
         "storage": {"checkpoint": "0s"},
         "monitors": {"windows": ["2h"]},
     }
-    alerts = [alert | {"window": "2h"} for alert in ALERTS]
+    if alerts is None:
+        alerts = [alert | {"window": "2h"} for alert in ALERTS]
     values = settings(alerts=alerts, **{**changed, **sections})
     (folder / "riverd.toml").write_text(to_toml(values), encoding="utf-8")
     return folder

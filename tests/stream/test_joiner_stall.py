@@ -1,0 +1,115 @@
+"""When labels stop coming, expiry waits for them: silence is not ten thousand negatives."""
+
+import pytest
+
+from stream.join_kernels import Policy
+from stream.joiner import Joiner
+from stream.merge import EVENT, LABEL
+from stream.records import SCORE, SOUND
+from stream.rows import RowTable
+
+WINDOW, TICK = 100, 10
+POLICY = Policy(WINDOW, 0, WINDOW, TICK, at_maturity=False, missing_is_negative=True, labelled=False)
+
+
+def events(first, last, at):
+    return [(EVENT, id_, at, at, 1, SOUND) for id_ in range(first, last)]
+
+
+def label(id_, at, *, merged_at):
+    return LABEL, id_, at, merged_at, 1, SOUND
+
+
+class Certain:
+    """Serves a logit of 10: almost every event is expected to be positive."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __call__(self, step):
+        scored = step.ops.row[step.ops.code & SCORE != 0]
+        self.table.rows.logit[scored - self.table.base] = 10.0
+
+
+@pytest.fixture
+def walk(walk_through):
+    table = RowTable()
+    return walk_through(Joiner(POLICY, table, width=2, quiet_us=1000), serve=Certain(table))
+
+
+def pending(walk):
+    return walk.joiner.fates()["pending"]
+
+
+def test_expiry_stands_still_while_the_labels_that_were_expected_are_missing(walk):
+    walk.take(events(0, 30, at=0), WINDOW - 1)
+    assert not walk.joiner.stalled
+    walk.take([], WINDOW + 50)
+    assert walk.joiner.stalled
+    assert pending(walk) == 30
+    assert walk.joiner.decided(WINDOW + 50) == WINDOW
+
+
+def test_a_few_missing_labels_are_no_stall(walk):
+    walk.take(events(0, 19, at=0), WINDOW + 50)
+    assert not walk.joiner.stalled
+    assert walk.joiner.fates()["expired"] == 19
+
+
+def test_it_goes_on_when_the_labels_that_lagged_come(walk):
+    walk.take(events(0, 30, at=0), WINDOW + 50)
+    lagging = [label(id_, 50, merged_at=WINDOW + 55) for id_ in range(25, 30)]
+    walk.take(lagging, WINDOW + 60)
+    assert not walk.joiner.stalled
+    walk.take([], WINDOW + 61)
+    fates = walk.joiner.fates()
+    assert (fates["matched"], fates["expired"], fates["late"]) == (5, 25, 0)
+
+
+def test_a_label_from_after_the_window_is_late_all_the_same(walk):
+    walk.take(events(0, 30, at=0), WINDOW + 50)
+    walk.take([label(1, WINDOW + 1, merged_at=WINDOW + 50)])
+    assert walk.joiner.fates()["late"] == 1
+    assert pending(walk) == 30
+
+
+def test_it_goes_on_by_command_until_labels_flow_again(walk):
+    walk.take([*events(0, 30, at=0), *events(30, 60, at=WINDOW)], WINDOW + 50)
+    assert walk.joiner.stalled
+    walk.joiner.thaw()
+    walk.take([], 2 * WINDOW + 1)
+    assert not walk.joiner.stalled
+    assert walk.joiner.fates()["expired"] == 60
+
+
+def test_it_waits_for_another_window_and_not_for_ever(walk):
+    walk.take(events(0, 30, at=0), 2 * WINDOW)
+    assert walk.joiner.stalled
+    walk.take([], 2 * WINDOW + 2 * TICK)
+    assert not walk.joiner.stalled
+    assert walk.joiner.fates()["expired"] == 30
+
+
+def test_what_is_out_of_order_expires_after_the_stall_as_before(walk):
+    late = [(EVENT, 99, 3, 5, 1, SOUND), (EVENT, 98, 4, 5, 1, SOUND)]
+    walk.take([*events(0, 30, at=5), *late], WINDOW + 50)
+    assert walk.joiner.stalled
+    assert walk.joiner.decided(WINDOW + 50) == WINDOW + 3
+    walk.take([(EVENT, 97, 2, WINDOW + 50, 1, SOUND), label(99, 50, merged_at=WINDOW + 50)])
+    walk.joiner.thaw()
+    walk.take([], WINDOW + 51)
+    expired = [op[1] for op in walk.ops if "expire" in op[0]]
+    assert expired == [32, 31, *range(30)]
+
+
+def test_a_stall_survives_a_restart(walk, walk_through):
+    walk.take(events(0, 30, at=0), WINDOW + 50)
+    old, table = walk.joiner, RowTable()
+    run, status = old.table.run(0, 30), old.table.status(0, 30).copy()
+    table.restore(0, [(0, run)], status)
+    walk.joiner = Joiner(POLICY, table, width=2, quiet_us=1000)
+    walk.joiner.restore(old.state())
+    walk.serve = Certain(table)
+    walk.take([], 2 * WINDOW)
+    assert walk.joiner.stalled
+    assert pending(walk) == 30
