@@ -119,6 +119,7 @@ class Checkpointer:
             ],
             "runs": [list(run) for run in runs],
             "paused_by": engine.paused_by,
+            "stalled_since": engine.stalled_since,
         }
         small = (
             _prefixed("joiner", parts.joiner.state())
@@ -205,6 +206,7 @@ class Checkpointer:
         parts.panes.restore(panes)
         parts.rules.restore(_under("rules", small))
         engine.restore_learning(header.get("paused_by"))
+        engine.stalled_since = header.get("stalled_since")
         parts.merger.watermark = header["merged_to"]
         marks: dict[Partition, Mark] = {}
         orders: dict[Partition, int] = {}

@@ -17,13 +17,14 @@ from riverd.durations import format_duration
 from riverd.redaction import redact
 from stream.decoding import Chunk
 from stream.join_kernels import REJECTED_CONFLICT
-from stream.joiner import Step
+from stream.joiner import STALLED_SHARE, Step
 from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
 from stream.records import MICROSECONDS, AlertChange, DeadLetter
 from stream.source import Batch, Mark, Partition, Source
 
 log = logging.getLogger("riverd")
 
+STALL_RULE = "labels-stalled"
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
 CONFLICT = "another event with this id came before and says something else; that one stands"
@@ -80,6 +81,7 @@ class Engine:
         self.unsaved = Unsaved()
         self.recent_alerts: deque[AlertChange] = deque(maxlen=KEPT_ALERTS)
         self.alert_changes = 0  # of this run, kept or not
+        self.stalled_since: int | None = None  # event time at which the alert of stalled labels began
         self.paused_by: str | None = None  # who paused learning; None: it goes on
         self._bounded = bounded
         self._reached = reached
@@ -241,7 +243,7 @@ class Engine:
         judged = {
             (window_us, on): quality(panes.window(on, window_us, tick_us).tally) for window_us, on in sorted(asked)
         }
-        changes = rules.evaluate(tick_us, judged)
+        changes = [*rules.evaluate(tick_us, judged), *self._watch_stall(tick_us)]
         self.unsaved.alerts += changes
         self.recent_alerts.extend(changes)
         self.alert_changes += len(changes)
@@ -249,6 +251,29 @@ class Engine:
         for change in changes:
             if change.state == "firing" and change.rule in pausing:
                 self.pause_learning(f"rule {change.rule}")
+
+    def _watch_stall(self, tick_us: int) -> list[AlertChange]:
+        """The alert that no rule has to ask for: labels have stopped, so predictions wait instead of expiring."""
+        joiner = self.parts.joiner
+        if joiner.stalled == (self.stalled_since is not None):
+            return []
+        state = "firing" if joiner.stalled else "resolved"
+        started_at = tick_us if self.stalled_since is None else self.stalled_since
+        self.stalled_since = tick_us if joiner.stalled else None
+        missing = 1.0 - joiner.came_share
+        return [
+            AlertChange(
+                rule=STALL_RULE,
+                state=state,
+                started_at=started_at,
+                at=tick_us,
+                metric="positives_missing",
+                window=format_duration(joiner.policy.window_us),
+                value=missing,
+                bound=1.0 - STALLED_SHARE,
+                severity="critical",
+            )
+        ]
 
 
 def watermark_of(parts: Parts) -> int | None:

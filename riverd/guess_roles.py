@@ -171,10 +171,11 @@ def guess_label(sample: Sample, taken: Collection[str], *, wanted: str | None, i
     ]
     by_name = [path for path in binary if LABEL_NAMES.search(path)]
     boolean = [path for path in binary if sample.columns[path].holds(bool)]
-    for chosen, why in ((by_name, "its name says so"), (boolean, "the only true or false")) if in_events else ():
+    if in_events:
+        chosen, why = (by_name, "its name says so") if by_name else (boolean, "the only true or false")
         if len(chosen) == 1:
             return Guess(chosen[0], f"{why}; {_rate(sample.columns[chosen[0]])}")
-    if not in_events:
+    else:
         candidates = by_name if len(by_name) == 1 else boolean if len(boolean) == 1 else binary
         if len(candidates) <= 1:
             return Guess(candidates[0], _rate(sample.columns[candidates[0]])) if candidates else None

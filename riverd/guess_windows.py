@@ -39,10 +39,14 @@ class JoinWindow:
 def guess_join_window(delay_us: NDArray[np.int64]) -> JoinWindow:
     """A round window that almost every label of the sample came within."""
     late = delay_us[delay_us >= 0]
-    quantiles = np.quantile(late, (0.5, 0.99, WINDOW_QUANTILE)).tolist() if len(late) else [0.0, 0.0, 0.0]
+    quantiles = (
+        np.quantile(late, (0.5, 0.99, WINDOW_QUANTILE), method="nearest").tolist() if len(late) else [0.0, 0.0, 0.0]
+    )
     window_us = round_up(quantiles[-1])
     early = -delay_us[delay_us < 0]
-    early_us = round_up(float(np.quantile(early, WINDOW_QUANTILE))) if len(early) else EARLY_AT_LEAST_US
+    early_us = (
+        round_up(float(np.quantile(early, WINDOW_QUANTILE, method="nearest"))) if len(early) else EARLY_AT_LEAST_US
+    )
     shown = ", ".join(
         f"{share} % within {span(us / MICROSECONDS)}" for share, us in zip(("50", "99", "99.9"), quantiles, strict=True)
     )

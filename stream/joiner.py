@@ -19,7 +19,8 @@ MAX_WAITING = 1 << 17  # labels without their events; more are orphans at once
 MIN_INDEX = 1 << 12
 MAX_LOAD = 0.6
 ENOUGH_POSITIVES = 20.0  # expected ones that it takes to tell that labels have stalled
-STALLED_SHARE = 0.2
+STALLED_SHARE = 0.2  # below it expiry freezes,
+FLOWING_SHARE = 0.5  # from here on it goes on
 WAITING_COLUMNS = ("key", "check", "time", "deadline", "value")
 
 
@@ -53,11 +54,14 @@ class Joiner:
     ----------
     counts : array of int64
         Records by fate, in the order of ``join_kernels.COUNTS``.
+    came_share : float
+        Share of the positives expected among the predictions next to expire that has come, as of the last tick.
     """
 
     def __init__(self, policy: kernels.Policy, table: RowTable, *, width: int, quiet_us: int) -> None:
         self.policy = policy
         self.table = table
+        self.came_share = 1.0  # of the positives that were expected to come by now, at the last tick
         self._width = width
         self._quiet_us = quiet_us
         self.counts = np.zeros(len(kernels.COUNTS), np.int64)
@@ -166,10 +170,11 @@ class Joiner:
         known = rows.time[first - base : last - base]
         about_to = first + int(np.searchsorted(known, tick + self.policy.tick_us - self.policy.window_us))
         expected, came = kernels.maturing(rows, base, first, about_to, ENOUGH_POSITIVES)
-        missing = expected >= ENOUGH_POSITIVES and came < expected * STALLED_SHARE
-        if not missing:
+        self.came_share = came / expected if expected else 1.0
+        telling = expected >= ENOUGH_POSITIVES
+        if not telling or self.came_share >= FLOWING_SHARE:
             cursor[kernels.FROZEN] = kernels.FLOWING
-        elif cursor[kernels.FROZEN] == kernels.FLOWING:
+        elif cursor[kernels.FROZEN] == kernels.FLOWING and self.came_share < STALLED_SHARE:
             cursor[kernels.FROZEN], cursor[kernels.FROZEN_SINCE] = kernels.STALLED, tick
         elif self.stalled and tick - cursor[kernels.FROZEN_SINCE] > self.policy.window_us:
             self.thaw()  # memory is bounded: labels are waited for twice as long, not for ever
@@ -206,12 +211,14 @@ class Joiner:
         first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
         places = np.arange(first, last) % MAX_WAITING
         waiting = {f"waiting_{name}": getattr(self._waiting, name)[places] for name in WAITING_COLUMNS}
-        return {"cursor": self.cursor.copy(), "counts": self.counts.copy(), **waiting}
+        came_share = np.array([self.came_share])
+        return {"cursor": self.cursor.copy(), "counts": self.counts.copy(), "came_share": came_share, **waiting}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from a state, once the table has its rows."""
         self.cursor[:] = state["cursor"]
         self.counts[:] = state["counts"]
+        self.came_share = float(state["came_share"][0])
         first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
         places = np.arange(first, last)
         for name in WAITING_COLUMNS:
