@@ -32,7 +32,7 @@ def delay_quantile_s(delays: NDArray[np.int64], quantile: float) -> float | None
     >>> delays = np.zeros(DELAY_BINS, dtype=np.int64)
     >>> delays[[0, 100]] = 1, 3
     >>> round(delay_quantile_s(delays, 0.5), 2)
-    6.02
+    5.94
     """
     total = int(delays.sum())
     if not total:

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.quality import METRICS, Quality
+from monitors.quality import METRICS as QUALITY_METRICS
+from monitors.quality import Quality
+from monitors.traffic_figures import FEATURE_METRICS, TRAFFIC_METRICS, Traffic
 from stream.records import AlertChange
 
 On = Literal["final", "provisional"]
+
+LIVENESS_METRICS = ("silent_s", "checkpoint_age_s")  # wall clock: since the last message, the last checkpoint
+METRICS = (*QUALITY_METRICS, *TRAFFIC_METRICS, *LIVENESS_METRICS)
 
 PHASES = ("quiet", "pending", "firing")
 QUIET, PENDING, FIRING = range(3)
 
 _NOT_YET = np.iinfo(np.int64).min
+
+
+class Judged(NamedTuple):
+    """All that is known of one window at a tick."""
+
+    quality: Quality
+    traffic: Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +43,9 @@ class Rule:
     metric
         One of ``METRICS``.
     window_us, window
-        The window of event time, and as it is written in the configuration: "1d".
+        The window of event time, and as it is written in the configuration: "1d". Liveness has none.
+    feature
+        The field that a metric of ``FEATURE_METRICS`` is of.
     above, below
         The bound; exactly one. A value beyond it is a breach, the bound itself is none.
     for_us
@@ -43,20 +57,23 @@ class Rule:
     min_coverage
         Share of events with a label that a verdict needs.
     min_events
-        Labelled events that a verdict needs; where the metric is "coverage", events, labelled or not.
+        Labelled events that a verdict needs; events, labels or messages where the metric is of those.
+    cool_down_us
+        After it was resolved a rule stays silent this long, however bad it gets.
     severity, actions
         Passed on to whoever delivers the alert.
 
     Raises
     ------
     ValueError
-        Unknown metric, none or two bounds, or a recovery bound on the breached side.
+        Unknown metric, none or two bounds, a recovery bound on the breached side, or no feature where one is needed.
     """
 
     name: str
     metric: str
-    window_us: int
-    window: str
+    window_us: int = 0
+    window: str = ""
+    feature: str | None = None
     above: float | None = None
     below: float | None = None
     for_us: int = 0
@@ -64,12 +81,16 @@ class Rule:
     on: On = "final"
     min_coverage: float = 0.0
     min_events: int = 1
+    cool_down_us: int = 0
     severity: str = "warning"
     actions: tuple[str, ...] = ("log",)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ValueError(f"rule {self.name!r}: no metric {self.metric!r}, only {', '.join(METRICS)}")
+        if (self.metric in FEATURE_METRICS) != (self.feature is not None):
+            needs = "needs a feature" if self.feature is None else f"is of no feature, got {self.feature!r}"
+            raise ValueError(f"rule {self.name!r}: {self.metric} {needs}")
         if (self.above is None) == (self.below is None):
             raise ValueError(f"rule {self.name!r}: needs either above or below, got {self.above} and {self.below}")
         if self.recover is not None and self.breached(self.recover):
@@ -88,8 +109,18 @@ class Rule:
         end = self.bound if self.recover is None else self.recover
         return value <= end if self.above is not None else value >= end
 
-    def verdict(self, quality: Quality) -> float | None:
+    @property
+    def target(self) -> str:
+        """The metric, and what it is of: "null_rate[temp]"."""
+        return self.metric if self.feature is None else f"{self.metric}[{self.feature}]"
+
+    def verdict(self, judged: Judged) -> float | None:
         """The value, or None if it is undefined or rests on too little to say anything."""
+        quality, traffic = judged
+        if self.metric in TRAFFIC_METRICS:
+            if traffic.support(self.metric) < self.min_events:
+                return None
+            return traffic.value(self.metric, self.feature)
         support = quality.events if self.metric == "coverage" else quality.labelled
         if support < self.min_events or quality.coverage is None or quality.coverage < self.min_coverage:
             return None
@@ -103,6 +134,7 @@ class Standing:
     phase: int = QUIET  # index into PHASES
     since: int | None = None  # event time of the phase's beginning; None if it was always quiet
     value: float | None = None  # at the last tick; None if there was no verdict
+    resolved_at: int | None = None  # when it last stopped firing
 
     @property
     def state(self) -> str:
@@ -128,13 +160,10 @@ class Rules:
 
     Examples
     --------
-    >>> from monitors.bins import tally
-    >>> from monitors.quality import quality
     >>> hour_us, day_us = 3_600_000_000, 86_400_000_000
     >>> rule = Rule(name="loss", metric="logloss", window_us=day_us, window="1d", above=0.6, for_us=2 * hour_us)
     >>> rules = Rules([rule])
-    >>> bad = {(day_us, "final"): quality(tally(logit=[2.0], label=[0]))}
-    >>> [len(rules.evaluate(hour * hour_us, bad)) for hour in (1, 2, 3, 4)]
+    >>> [len(rules.evaluate(hour * hour_us, lambda rule: 0.7)) for hour in (1, 2, 3, 4)]
     [0, 0, 1, 0]
     >>> rules.standings["loss"].state
     'firing'
@@ -148,15 +177,15 @@ class Rules:
             raise ValueError(f"rules share a name: {', '.join(twice)}")
         self.standings = {name: Standing() for name in names}
 
-    def evaluate(self, now_us: int, quality_by_window: Mapping[tuple[int, On], Quality]) -> list[AlertChange]:
+    def evaluate(self, now_us: int, verdict: Callable[[Rule], float | None]) -> list[AlertChange]:
         """Judge one tick; return what began to fire or was resolved, in the order of the rules.
 
-        ``quality_by_window`` has an entry for (``window_us``, ``on``) of every rule.
+        ``verdict`` gives the value of each rule's metric, or None if it says nothing at this tick.
         """
         changes = []
         for rule in self.rules:
             standing = self.standings[rule.name]
-            value = standing.value = rule.verdict(quality_by_window[rule.window_us, rule.on])
+            value = standing.value = verdict(rule)
             if value is not None and (change := _step(rule, standing, value, now_us)):
                 changes.append(change)
         return changes
@@ -165,9 +194,9 @@ class Rules:
         """Two arrays per rule, under its name."""
         state: dict[str, NDArray[np.generic]] = {}
         for name, standing in self.standings.items():
-            since = _NOT_YET if standing.since is None else standing.since
+            times = [_NOT_YET if time is None else time for time in (standing.since, standing.resolved_at)]
             value = np.nan if standing.value is None else standing.value
-            state[f"{name}/phase"] = np.array([standing.phase, since], dtype=np.int64)
+            state[f"{name}/phase"] = np.array([standing.phase, *times], dtype=np.int64)
             state[f"{name}/value"] = np.array([value], dtype=np.float64)
         return state
 
@@ -176,11 +205,10 @@ class Rules:
         for name in self.standings:
             self.standings[name] = Standing()
             if f"{name}/phase" in state:
-                phase, since = state[f"{name}/phase"].tolist()
+                phase, *times = state[f"{name}/phase"].tolist()
                 value = state[f"{name}/value"].item()
-                self.standings[name] = Standing(
-                    phase, None if since == _NOT_YET else since, None if np.isnan(value) else value
-                )
+                since, resolved_at = (None if time == _NOT_YET else time for time in times)
+                self.standings[name] = Standing(phase, since, None if np.isnan(value) else value, resolved_at)
 
 
 def _step(rule: Rule, standing: Standing, value: float, now_us: int) -> AlertChange | None:
@@ -190,7 +218,7 @@ def _step(rule: Rule, standing: Standing, value: float, now_us: int) -> AlertCha
             return None
         started_at = standing.since
         assert started_at is not None  # only a rule that was always quiet has none
-        standing.phase, standing.since = QUIET, now_us
+        standing.phase, standing.since, standing.resolved_at = QUIET, now_us, now_us
         return _change(rule, "resolved", started_at, now_us, value)
     if not rule.breached(value):
         if standing.phase == PENDING:
@@ -198,7 +226,8 @@ def _step(rule: Rule, standing: Standing, value: float, now_us: int) -> AlertCha
         return None
     if standing.phase == QUIET or standing.since is None:
         standing.phase, standing.since = PENDING, now_us
-    if now_us - standing.since < rule.for_us:
+    cooling = standing.resolved_at is not None and now_us - standing.resolved_at < rule.cool_down_us
+    if now_us - standing.since < rule.for_us or cooling:
         return None
     standing.phase, standing.since = FIRING, now_us
     return _change(rule, "firing", now_us, now_us, value)
@@ -210,7 +239,7 @@ def _change(rule: Rule, state: str, started_at: int, now_us: int, value: float) 
         state=state,
         started_at=started_at,
         at=now_us,
-        metric=rule.metric,
+        metric=rule.target,
         window=rule.window,
         value=value,
         bound=rule.bound,

@@ -9,7 +9,7 @@ A ring of ``length`` panes is these arrays:
 - delays int64 (length, DELAY_BINS): labels by how long they took
 - books int64 (length, 4): events, labels, messages, dead letters
 - changed bool (length,): something else than the books differs from what was last stored
-- clock int64 (3,): newest pane, first pane, watermark of labels
+- clock int64 (3,): newest pane, first pane with an event, watermark of labels
 
 An event, and what it holds, belongs to the pane in which it was asked: stragglers too. A label belongs to the pane
 of its event's time, so that a window of final panes has every delay, the long ones too.
@@ -118,9 +118,9 @@ def walk(
         pane = time[at] // pane_us
         if code[i] & SCORE:
             if pane > clock[NEWEST]:
-                if clock[NEWEST] == NOT_YET:
-                    clock[FIRST] = pane
                 roll(pane, scores, categories, values, moments, delays, books, changed, clock)
+            if clock[FIRST] == NOT_YET:
+                clock[FIRST] = clock[NEWEST]
             place = clock[NEWEST] % length
             books[place, EVENTS] += 1
             changed[place] = True

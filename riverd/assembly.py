@@ -10,20 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.external import ExternalModel
-from models.hashing import CategoryHashes, hash_feature
+from models.hashing import NULL, CategoryHashes, hash_feature
 from models.kernels import Settings
 from models.stream_model import StreamModel
 from monitors.panes import Panes
 from monitors.rules import Rule, Rules
+from monitors.traffic import CategoryColumn, TrafficPanes
 from riverd.config import Alert, Config, as_tuple
 from riverd.durations import UNITS_US, format_duration
 from stream.decoding import EventDecoder, LabelDecoder
-from stream.join_kernels import Policy
+from stream.join_state import Policy
 from stream.joiner import Joiner
 from stream.merge import Merger
 from stream.rows import RowTable
 from stream.schema import Bucket, Category, EventSchema, LabelSchema, TimePart
 from stream.source import Batch, Partition
+
+DEAD_LETTER_RULE = "dead-letters"
 
 # 1970-01-01 was a Thursday
 WEEKDAYS = ("thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday")
@@ -41,7 +44,9 @@ class Parts:
     joiner: Joiner
     model: StreamModel | ExternalModel
     panes: Panes
+    traffic: TrafficPanes
     rules: Rules
+    dead_letter_rule: Rules  # the one that nobody has to ask for
 
 
 def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
@@ -67,8 +72,35 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
             join_window_us=policy.window_us,
             stall_us=policy.window_us if policy.missing_is_negative else 0,
         ),
-        rules=Rules(_rule(alert) for alert in config.alerts),
+        traffic=TrafficPanes(
+            pane_us=policy.tick_us,
+            windows_us=windows_us,
+            join_window_us=policy.window_us,
+            stall_us=policy.window_us if policy.missing_is_negative else 0,
+            categories=_watched(config),
+            numbers=_numbers(config),
+        ),
+        rules=Rules(rule_of(alert) for alert in config.alerts if not alert.liveness),
+        dead_letter_rule=Rules([_dead_letter_rule(config)]),
     )
+
+
+def _watched(config: Config) -> list[CategoryColumn]:
+    """The categories of an event, and numbers that are seen through buckets alone."""
+    features = config.features
+    watched = [
+        CategoryColumn(name, column, hash_feature(name, NULL)) for column, name in enumerate(features.categories)
+    ]
+    first = len(features.categories) + len(features.time_parts)
+    for column, name in enumerate(features.buckets, start=first):
+        if name not in _numbers(config):
+            watched.append(CategoryColumn(name, column, hash_feature(bucket_name(name), NULL)))
+    return watched
+
+
+def _numbers(config: Config) -> tuple[str, ...]:
+    """The columns of numbers: first those that the model knows."""
+    return tuple(dict.fromkeys([*config.features.numbers, *config.monitors.guardrails]))
 
 
 def _event_schema(config: Config) -> EventSchema:
@@ -83,7 +115,7 @@ def _event_schema(config: Config) -> EventSchema:
         weight=events.weight,
         score=events.score,
         categories={name: CategoryHashes(name) for name in features.categories},
-        numbers=tuple(features.numbers),
+        numbers=_numbers(config),
         time_parts=tuple(_time_part(name) for name in features.time_parts),
         buckets={name: _bucket(name, edges) for name, edges in features.buckets.items()},
         words={name: CategoryHashes(name) for name in features.words},
@@ -169,12 +201,14 @@ def _model(config: Config) -> StreamModel | ExternalModel:
     )
 
 
-def _rule(alert: Alert) -> Rule:
+def rule_of(alert: Alert) -> Rule:
+    """The rule that an [[alerts]] table describes."""
     return Rule(
         name=alert.name,
         metric=alert.metric,
-        window_us=alert.window,
-        window=format_duration(alert.window),
+        window_us=alert.window or 0,
+        window="" if alert.window is None else format_duration(alert.window),
+        feature=alert.feature,
         above=alert.above,
         below=alert.below,
         for_us=alert.for_,
@@ -182,6 +216,19 @@ def _rule(alert: Alert) -> Rule:
         on=alert.on,
         min_coverage=alert.min_coverage,
         min_events=alert.min_labelled,
+        cool_down_us=alert.cool_down,
         severity=alert.severity,
         actions=tuple(alert.action),
+    )
+
+
+def _dead_letter_rule(config: Config) -> Rule:
+    bound = config.dead_letters.pause_above
+    return Rule(
+        name=DEAD_LETTER_RULE,
+        metric="dead_share",
+        window="latest",
+        above=bound,
+        recover=bound / 2,
+        severity="critical",
     )

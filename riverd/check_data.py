@@ -20,7 +20,7 @@ from riverd.guess_windows import round_up
 from riverd.notation import count, share, span
 from riverd.sample import scalars
 from stream.decoding import Chunk, EventDecoder, LabelDecoder
-from stream.records import DEAD, MICROSECONDS, SOUND
+from stream.records import DEAD, MAX_WORDS, MICROSECONDS, SOUND
 from stream.source import Source
 
 UNDECODABLE = 0.01  # a larger share of dead messages is a fault
@@ -109,6 +109,10 @@ def check_features(config: Config, events: Read, findings: Findings) -> None:
         name
         for i, name in enumerate(config.features.categories)
         if (categories[:, i] == np.uint64(hash_feature(name, NULL))).all()
+    ]
+    words = events.column("words")
+    absent += [
+        name for i, name in enumerate(config.features.words) if not words[:, i * MAX_WORDS : (i + 1) * MAX_WORDS].any()
     ]
     if not absent or not len(numbers):
         return
@@ -242,8 +246,7 @@ def _distinct(config: Config, events: Read) -> Iterator[int]:
     categories, words = events.column("categories"), events.column("words")
     for i in range(categories.shape[1]):
         yield len(np.unique(categories[:, i]))
-    if words.size:
-        yield len(np.unique(words)) - 1
+    yield len(np.unique(words[words != 0]))
     names = [*config.features.categories, *config.features.time_parts]
     for first, second in config.features.crosses:
         if first in names and second in names:

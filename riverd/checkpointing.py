@@ -1,7 +1,7 @@
 """The engine's state as a checkpoint, and back.
 
 Small state is written whole. The rest is blocks, of which a checkpoint holds only those that changed:
-``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights`` and ``panes``.
+``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights``, ``panes`` and ``traffic``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from stream.source import Mark, Partition
 Arrays = Mapping[str, NDArray[Any]]
 Settings = Mapping[str, Mapping[str, Any] | None]  # by section and key
 VERSION = "0.1.0"
-KINDS = ("rows", "status", "weights", "panes")
+KINDS = ("rows", "status", "weights", "panes", "traffic")
+COMPRESSED = ("panes", "traffic")  # mostly zeros
 _NONE: Mapping[str, Any] = {}
 
 
@@ -48,6 +49,7 @@ class Capture:
     runs: list[tuple[int, int]]
     weight_blocks: list[int]
     pane_places: list[int]
+    traffic_places: list[int]
 
     def encode(self, reason: str) -> Checkpoint:
         """The bytes to be stored."""
@@ -59,7 +61,7 @@ class Capture:
         return Checkpoint(
             state=encode(self.header, self.small, compress=True),
             blocks=[
-                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind == "panes"))
+                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind in COMPRESSED))
                 for (kind, number), arrays in self.blocks.items()
             ],
             alerts=self.unsaved.alerts,
@@ -81,6 +83,7 @@ class Checkpointer:
         self._runs: list[tuple[int, int]] = []  # stored rows: from, to without
         self._status: dict[int, NDArray[np.uint8]] = {}  # as stored, by segment
         self._unsaved_panes: set[int] = set()  # changed before a checkpoint that failed
+        self._unsaved_traffic: set[int] = set()
 
     @property
     def new_rows(self) -> int:
@@ -104,6 +107,11 @@ class Checkpointer:
             blocks["panes", place] = parts.panes.block(place)
         parts.panes.clean()
         self._unsaved_panes = set()
+        traffic_places = sorted({*parts.traffic.dirty(), *self._unsaved_traffic})
+        for place in traffic_places:
+            blocks["traffic", place] = parts.traffic.block(place)
+        parts.traffic.clean()
+        self._unsaved_traffic = set()
         header = {
             "settings": engine.config.learned_from,
             "watermark": watermark_of(parts),
@@ -124,13 +132,17 @@ class Checkpointer:
         small = (
             _prefixed("joiner", parts.joiner.state())
             | _prefixed("panes", parts.panes.header())
+            | _prefixed("traffic", parts.traffic.header())
             | _prefixed("rules", parts.rules.state())
+            | _prefixed("dead_letter_rule", parts.dead_letter_rule.state())
             | _prefixed("model", parts.model.small_state())
         )
         unsaved, engine.unsaved = engine.unsaved, Unsaved()
         snapshot = parts.model.whole_state() if with_snapshot else None
         notices = _notices(engine.config, unsaved.alerts)
-        return Capture(header, small, notices, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places)
+        return Capture(
+            header, small, notices, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places, traffic_places
+        )
 
     def saved(self, capture: Capture) -> None:
         """The store has it."""
@@ -142,6 +154,7 @@ class Checkpointer:
         engine = self._engine
         engine.parts.model.mark_dirty(capture.weight_blocks)
         self._unsaved_panes.update(capture.pane_places)
+        self._unsaved_traffic.update(capture.traffic_places)
         engine.unsaved.alerts[:0] = capture.unsaved.alerts
         engine.unsaved.dead_letters[:0] = capture.unsaved.dead_letters
         engine.unsaved.learning |= capture.unsaved.learning
@@ -200,11 +213,13 @@ class Checkpointer:
         parts.model.restore(
             _under("model", small), {number: arrays["weights"] for number, arrays in blocks["weights"].items()}
         )
-        panes: dict[str, NDArray[Any]] = dict(_under("panes", small))
-        for arrays in blocks["panes"].values():
-            panes |= arrays
-        parts.panes.restore(panes)
+        for kind, monitor in (("panes", parts.panes), ("traffic", parts.traffic)):
+            state: dict[str, NDArray[Any]] = dict(_under(kind, small))
+            for arrays in blocks[kind].values():
+                state |= arrays
+            monitor.restore(state)
         parts.rules.restore(_under("rules", small))
+        parts.dead_letter_rule.restore(_under("dead_letter_rule", small))
         engine.restore_learning(header.get("paused_by"))
         engine.stalled_since = header.get("stalled_since")
         parts.merger.watermark = header["merged_to"]

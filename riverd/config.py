@@ -18,7 +18,9 @@ from pydantic import (
 )
 
 from monitors.panes import PANES_AT_MOST, panes_needed
-from monitors.quality import METRICS
+from monitors.quality import THRESHOLD
+from monitors.rules import LIVENESS_METRICS, METRICS
+from monitors.traffic_figures import FEATURE_METRICS, GUARDRAILS
 from riverd.addresses import Listen, check_url, parse_listen
 from riverd.durations import UNITS_US, format_duration, parse_duration
 
@@ -148,12 +150,15 @@ class DeadLetters(Section):
 
     keep: Duration = 30 * UNITS_US["d"]  # and at most 100,000 of them
     redact: list[Name] = []  # fields, by name or path, whose values are not stored
+    pause_above: Annotated[float, Field(gt=0, le=1)] = 0.5  # share of messages at which learning stops; 1 is never
 
 
 class Monitors(Section):
     """How what was served is judged."""
 
     windows: Annotated[list[Duration], Field(min_length=1, max_length=8)] = [UNITS_US["d"], 7 * UNITS_US["d"]]
+    threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD  # probability from which on somebody acts
+    guardrails: Annotated[list[Name], Field(max_length=32)] = []  # number fields whose mean and sum are watched
 
     @property
     def tick_us(self) -> int:
@@ -165,17 +170,25 @@ class Alert(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     metric: Literal[METRICS]  # pyrefly: ignore
-    window: Duration
+    feature: Name | None = None  # the field that the metric is of, where it is of one
+    window: Duration | None = None  # needed by every metric of the stream; silent_s and checkpoint_age_s have none
     above: float | None = None
     below: float | None = None
     for_: Annotated[Duration, Field(alias="for")] = 0
     recover: float | None = None  # default: the bound itself
     on: Literal["final", "provisional"] = "final"
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
-    min_labelled: Annotated[int, Field(ge=1)] = 100  # below that there is no verdict
+    # below that there is no verdict; events, labels or messages where the metric is of those
+    min_labelled: Annotated[int, Field(ge=1)] = 100
+    cool_down: Duration = 0  # after it was resolved the rule stays silent this long
     severity: Literal["info", "warning", "critical"] = "warning"
     # "pause" stops learning when the rule fires, until `riverd learning resume`
     action: list[Literal["log", "webhook", "alertmanager", "pause"]] = ["log"]
+
+    @property
+    def liveness(self) -> bool:
+        """Whether it watches the clock on the wall, not the stream."""
+        return self.metric in LIVENESS_METRICS
 
 
 class Delivery(Section):
@@ -282,6 +295,13 @@ class Config(Section):
         for name in self.features.fields:
             if name in taken:
                 raise ValueError(f"[features] {name!r} is {taken[name]} of the event.\n  Remove it from the features.")
+        taken |= dict.fromkeys(self.features.categories, "a category") | dict.fromkeys(self.features.words, "words")
+        for name in self.monitors.guardrails:
+            if name in taken:
+                raise ValueError(
+                    f"[monitors] guardrails {name!r} is {taken[name]} of the event.\n  A guardrail is a number: name "
+                    "another field."
+                )
 
     def _windows_fit(self) -> None:
         windows = self.monitors.windows
@@ -316,12 +336,44 @@ class Config(Section):
                 raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
             self._recovers(alert, place)
             self._deliverable(alert, place)
+            self._has_target(alert, place)
+            if alert.liveness:
+                continue
+            if alert.window is None:
+                raise ValueError(f'{place} window is missing.\n  Add window = "{format_duration(windows[0])}" there.')
             if alert.window not in windows:
                 known = ", ".join(f'"{format_duration(window)}"' for window in windows)
                 raise ValueError(
                     f'{place}: window = "{format_duration(alert.window)}" is not among [monitors] windows ({known}).\n'
                     f"  Add it there, or use one of those."
                 )
+
+    def _has_target(self, alert: Alert, place: str) -> None:
+        if alert.liveness and (alert.window is not None or "pause" in alert.action):
+            key, why = ("window", "watches the clock") if alert.window is not None else ("pause", "is not of the stream")
+            raise ValueError(f'{place}: metric = "{alert.metric}" {why} and knows no {key}.\n  Remove it.')
+        if alert.metric not in FEATURE_METRICS:
+            if alert.feature is not None:
+                raise ValueError(f'{place}: metric = "{alert.metric}" is not of a feature.\n  Remove feature.')
+            return
+        known = self._features_with(alert.metric)
+        named = ", ".join(f'"{name}"' for name in known) or f"none; see {_listed(alert.metric)}"
+        if alert.feature is None:
+            raise ValueError(f'{place} needs a feature for metric = "{alert.metric}".\n  Write feature = "...", one of: {named}.')
+        if alert.feature not in known:
+            raise ValueError(
+                f'{place}: feature = "{alert.feature}" has no {alert.metric}.\n  Those that have one: {named}.'
+            )
+
+    def _features_with(self, metric: str) -> list[str]:
+        """The fields of which a metric can be taken."""
+        features, guardrails = self.features, self.monitors.guardrails
+        numbers = [*dict.fromkeys([*features.numbers, *guardrails])]
+        if metric in GUARDRAILS:
+            return guardrails
+        if metric == "null_rate":
+            return [*dict.fromkeys([*features.categories, *numbers, *features.buckets])]
+        return features.categories if metric == "unseen_rate" else numbers
 
     def _deliverable(self, alert: Alert, place: str) -> None:
         for channel, url in (("webhook", self.delivery.webhook), ("alertmanager", self.delivery.alertmanager)):
@@ -346,7 +398,15 @@ class Config(Section):
             mode="json", include={"model", "events", "labels", "features", "monitors"}, by_alias=True
         )
         dump["model"].pop("name")
+        dump["monitors"].pop("threshold")  # figures are read off with it, nothing is kept under it
         return dump
+
+
+def _listed(metric: str) -> str:
+    """Where the config lists the fields of which a metric can be taken."""
+    if metric in GUARDRAILS:
+        return "[monitors] guardrails"
+    return {"null_rate": "[features]", "unseen_rate": "[features] categories"}.get(metric, "[features] numbers")
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

@@ -10,21 +10,26 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from monitors.panes import End
 from monitors.quality import Quality, quality
+from monitors.rules import Judged
+from monitors.traffic_figures import Traffic
 from riverd.assembly import Parts
 from riverd.config import Config
 from riverd.durations import format_duration
 from riverd.redaction import redact
 from stream.decoding import Chunk
-from stream.join_kernels import REJECTED_CONFLICT
-from stream.joiner import STALLED_SHARE, Step
+from stream.join_state import REJECTED_CONFLICT
+from stream.joiner import Step
 from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
 from stream.records import MICROSECONDS, AlertChange, DeadLetter
 from stream.source import Batch, Mark, Partition, Source
+from stream.stall import STALLED_SHARE
 
 log = logging.getLogger("riverd")
 
 STALL_RULE = "labels-stalled"
+MIN_MESSAGES = 100  # that it takes to judge the share of dead letters
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
 CONFLICT = "another event with this id came before and says something else; that one stands"
@@ -115,6 +120,7 @@ class Engine:
             parts.model.run(step.ops, parts.table.rows, parts.table.base, ordered.events)
             self._reached("engine.learned")
             parts.panes.observe(step.ops, parts.table.rows, parts.table.base)
+            parts.traffic.observe(step.ops, parts.table.rows, parts.table.base, ordered.events)
             self._reached("engine.judged")
             self._bury(step, ordered)
             if step.tick is not None:
@@ -163,12 +169,29 @@ class Engine:
         now_us = self.parts.joiner.watermark
         if now_us == BEGINNING:
             return {}
-        panes = self.parts.panes
         return {
-            (window_us, end): quality(panes.window(end, window_us, now_us).tally)
+            (window_us, end): self._quality(end, window_us, now_us)
             for window_us in self.config.monitors.windows
             for end in ("final", "provisional")
         }
+
+    def traffic(self) -> dict[tuple[int, str], Traffic]:
+        """What flowed by in each window, "final" and "provisional", as of the watermark."""
+        now_us = self.parts.joiner.watermark
+        if now_us == BEGINNING:
+            return {}
+        return {
+            (window_us, end): self._traffic(end, window_us, now_us)
+            for window_us in self.config.monitors.windows
+            for end in ("final", "provisional")
+        }
+
+    def _quality(self, end: End, window_us: int, now_us: int) -> Quality:
+        tally = self.parts.panes.window(end, window_us, now_us).tally
+        return quality(tally, threshold=self.config.monitors.threshold)
+
+    def _traffic(self, end: End, window_us: int, now_us: int) -> Traffic:
+        return self.parts.traffic.window(end, window_us, now_us, threshold=self.config.monitors.threshold)
 
     def _discover(self) -> None:
         for partition in self.source.partitions():
@@ -237,13 +260,18 @@ class Engine:
             )
 
     def _tick(self, tick_us: int) -> None:
-        panes, rules = self.parts.panes, self.parts.rules
-        panes.advance(self.parts.joiner.decided(tick_us))
-        asked = {(rule.window_us, rule.on) for rule in rules.rules}
+        joiner, traffic, rules = self.parts.joiner, self.parts.traffic, self.parts.rules
+        decided_us, fates = joiner.decided(tick_us), joiner.fates()
+        self.parts.panes.advance(decided_us)
+        traffic.count(tick_us, messages=fates["messages"], dead=fates["dead"])
+        traffic.advance(tick_us, decided_us)
         judged = {
-            (window_us, on): quality(panes.window(on, window_us, tick_us).tally) for window_us, on in sorted(asked)
+            (window_us, end): Judged(self._quality(end, window_us, tick_us), self._traffic(end, window_us, tick_us))
+            for window_us, end in sorted({(rule.window_us, rule.on) for rule in rules.rules})
         }
-        changes = [*rules.evaluate(tick_us, judged), *self._watch_stall(tick_us)]
+        changes = rules.evaluate(tick_us, lambda rule: rule.verdict(judged[rule.window_us, rule.on]))
+        changes += self._watch_stall(tick_us)
+        changes += self._watch_dead_letters(tick_us)
         self.unsaved.alerts += changes
         self.recent_alerts.extend(changes)
         self.alert_changes += len(changes)
@@ -251,6 +279,14 @@ class Engine:
         for change in changes:
             if change.state == "firing" and change.rule in pausing:
                 self.pause_learning(f"rule {change.rule}")
+
+    def _watch_dead_letters(self, tick_us: int) -> list[AlertChange]:
+        """Stop learning when too much can't be read: what can be may be of another kind than before."""
+        share = self.parts.traffic.recent_dead_share(min_messages=MIN_MESSAGES)
+        changes = self.parts.dead_letter_rule.evaluate(tick_us, lambda _: share)
+        if any(change.state == "firing" for change in changes):
+            self.pause_learning("dead letters")
+        return changes
 
     def _watch_stall(self, tick_us: int) -> list[AlertChange]:
         """The alert that no rule has to ask for: labels have stopped, so predictions wait instead of expiring."""

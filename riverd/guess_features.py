@@ -20,7 +20,7 @@ MANY = 0.3  # text of which more than this share of values occur once is an id o
 LEAK = 0.99  # a feature that ranks this well alone knows the answer
 CODES = re.compile(r"(^|[._])(zip|code|plz|postcode|hour|weekday|month|year)|_code$|_zip$", re.IGNORECASE)
 
-Kind = Literal["category", "number", "dropped", "leak"]
+Kind = Literal["category", "number", "words", "dropped", "leak"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def _judge(sample: Sample, column: Column) -> Feature:
 
     if sample.is_envelope(path):
         return dropped("part of the envelope")
+    if column.lists and column.lists == column.words and not present:
+        return Feature(path, "words", "lists of text")
     if column.lists:
         return dropped("a list")
     if len(present) < 2:

@@ -111,6 +111,8 @@ def guess_windows(*, span_us: int, labelled: int, positive_share: float, join_wi
     fitting = [us for us in ROUND_US if us >= 5 * MINUTE and _fits((us,), join_window_us)]
     shortest = next((us for us in fitting if us * per_us >= needed), fitting[-1])
     most = max((us for us in fitting if us * VERDICTS <= span_us - join_window_us), default=fitting[0])
+    if most >= DAY:
+        shortest = max(shortest, DAY)  # over whole days the time of day cancels out
     held_back = shortest > most
     shortest = min(shortest, most)
     longer = next((us for us in ROUND_US if us >= LONGER * shortest and _fits((shortest, us), join_window_us)), None)

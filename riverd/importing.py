@@ -21,7 +21,7 @@ from riverd.errors import RiverdError
 from riverd.notation import count, volume
 from riverd.tabular import messages_of
 from stream.messages import split_path
-from stream.timestamps import INVALID, to_microseconds
+from stream.timestamps import INVALID, Timestamp, to_microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +168,17 @@ def time_us(value: Any) -> int:
     >>> time_us("2013-01-01T00:00:00Z"), time_us(1_356_998_400), time_us("soon") == INVALID
     (1356998400000000, 1356998400000000, True)
     """
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return INVALID
+    return int(to_microseconds([timestamp(value)], 1)[0])
+
+
+def timestamp(value: Any) -> Timestamp:
+    """A decoded JSON value as the decoder would take it for a time, or None where it would not."""
     if isinstance(value, str):
         try:
-            value = msgspec.convert(value, datetime)
+            return msgspec.convert(value, datetime)
         except msgspec.ValidationError:
-            return INVALID
-    return int(to_microseconds([value], 1)[0])
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def import_files(files: Sequence[Path], topic: str, *, to: Path, sort: str | None, as_json: bool) -> int:

@@ -18,6 +18,7 @@ from riverd.notation import share
 from riverd.sample import Sample, valid
 
 DEFAULT_BITS, MOST_BITS = 18, 24
+DEDUPE = "1d"
 CLASS_GAP = 0.5  # of the median delay, by which the labels of one class come later
 SLOTS_PER_FEATURE = 20  # so that five in a hundred share a slot
 
@@ -123,6 +124,7 @@ def _labelled_events(
         "events": {"topic": topic}
         | ({"id": event_id.path} if event_id else {})
         | {"time": event_time.path, "label": guess.path}
+        | ({"dedupe": DEDUPE} if event_id and events.repeated else {})
     }
     column = events.columns[guess.path]
     with_label = np.array([i for i, value in enumerate(column.values) if value is not None], dtype=np.int64)
@@ -169,10 +171,13 @@ def _completed(
         "numbers": [feature.path for feature in features if feature.kind == "number"],
         "time_parts": parts,
     }
+    words = [feature.path for feature in features if feature.kind == "words"]
+    if words:
+        values["features"]["words"] = words
     values["monitors"] = {"windows": [format_duration(us) for us in windows.lengths_us]}
     count = typical_count(window_us=windows.lengths_us[0], span_us=span_us, labelled=outcome.labelled)
     rules: list[GuessedRule] = []
-    if values["features"]["categories"] or values["features"]["numbers"] or parts:
+    if any(values["features"].values()):
         first_us, last_us = int(times.min()), int(times.max())
         rules = guess_rules(values, events, labels, min_labelled=count, span_us=(first_us, last_us), now_us=now_us)
     return Inferred(

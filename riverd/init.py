@@ -51,7 +51,7 @@ def init(*, sample: Path, labels: Path | None, out: Path, force: bool, label: st
     name = _name(out.resolve().parent.name if topics.imports else topics.events)
     now_us = time.time_ns() // 1000
     inferred = infer(events, outcomes, name=name, topics=(topics.events, topics.labels), label=label, now_us=now_us)
-    if not (inferred.kept("category") or inferred.kept("number")):
+    if not any(inferred.kept(kind) for kind in ("category", "number", "words")):
         lines = "\n".join(f"    {feature.path}: {feature.why}" for feature in inferred.features[:12])
         raise RiverdError(
             f"{sample}: no field is a feature.\n  Give the events more fields. These were left out:\n{lines}"
@@ -152,6 +152,8 @@ def _events(text: Lines, inferred: Inferred) -> None:
     text.key("time", events["time"], inferred.event_time.why)
     if "label" in events and inferred.label:
         text.key("label", events["label"], inferred.label.why)
+    if "dedupe" in events:
+        text.key("dedupe", events["dedupe"], "some came twice: an id is known this long, and a second one ignored")
 
 
 def _labels(text: Lines, inferred: Inferred) -> None:
@@ -176,6 +178,8 @@ def _features(text: Lines, inferred: Inferred) -> None:
     text.section("features")
     for key, kind in (("categories", "category"), ("numbers", "number")):
         text.names(key, [(feature.path, feature.why) for feature in inferred.kept(kind)])
+    if inferred.kept("words"):
+        text.names("words", [(feature.path, feature.why) for feature in inferred.kept("words")])
     text.key("time_parts", inferred.values["features"]["time_parts"], inferred.time_parts)
     categories = [*(f.path for f in inferred.kept("category")), *inferred.values["features"]["time_parts"]]
     if len(categories) > 1:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.errors import RiverdError
-from riverd.importing import time_us
+from riverd.importing import timestamp
 from riverd.tabular import messages_of
-from stream.timestamps import INVALID
+from stream.timestamps import INVALID, to_microseconds
 
 MAX_DEPTH = 6
 MAX_FIELDS = 500
@@ -32,6 +32,7 @@ class Column:
     path: str
     values: list[Any]
     lists: int = 0  # how many were lists, which no value stands for
+    words: int = 0  # of them, lists of text
 
     @property
     def present(self) -> list[Any]:
@@ -79,7 +80,15 @@ class Sample:
 
     def times(self, path: str) -> NDArray[np.int64]:
         """The values of a field as microseconds, ``INVALID`` where it is no time."""
-        return np.fromiter(map(time_us, self.columns[path].values), np.int64, len(self))
+        found = self._times.get(path)
+        if found is None:
+            values = list(map(timestamp, self.columns[path].values))
+            found = self._times[path] = to_microseconds(values, len(values))
+        return found
+
+    @cached_property
+    def _times(self) -> dict[str, NDArray[np.int64]]:
+        return {}
 
 
 def read_sample(path: Path, *, at_most: int) -> Sample:
@@ -152,6 +161,7 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, Column]:
                 column = columns[path] = Column(path, [None] * len(rows))
             if isinstance(value, _List):
                 column.lists += 1
+                column.words += all(isinstance(item, str) for item in value.items)
             else:
                 column.values[i] = value
     return columns

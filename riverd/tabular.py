@@ -214,7 +214,7 @@ def to_rfc3339(time: datetime) -> str:
 def _parquet(path: Path) -> Iterator[bytes]:
     try:
         from pyarrow import ArrowException  # pyrefly: ignore
-        from pyarrow.parquet import ParquetFile  # pyrefly: ignore
+        from pyarrow.parquet import ParquetFile
     except ImportError:
         raise RiverdError(
             f"{path} is a Parquet file, and pyarrow, which reads those, is not installed.\n"

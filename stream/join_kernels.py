@@ -1,17 +1,51 @@
-"""The compiled walk of the joiner: decide each record's fate, in merged order.
-
-The index is open addressing with linear probing and backward-shift deletion: ``table[i]`` is (key, place + 1),
-and a zero place is free. What a place means is the caller's: a row, or a waiting label.
-"""
+"""The compiled walk of the joiner: decide each record's fate, in merged order."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from stream.join_index import find, insert, remove
+from stream.join_state import (
+    CONFLICTS,
+    CORRECTIONS,
+    DEADS,
+    DONE_ALL,
+    DUPLICATE_EVENTS,
+    DUPLICATE_LABELS,
+    EVENTS,
+    EXPIREDS,
+    FIRST_ROW,
+    FIRST_WAITING,
+    FROZEN,
+    FULL,
+    HEAP,
+    LABELS,
+    LAST,
+    LATE,
+    MATCHED,
+    NEWEST,
+    NEXT_EXPIRY,
+    NEXT_RECORD,
+    NEXT_ROW,
+    NEXT_TICK,
+    NEXT_WAITING,
+    OPS,
+    ORPHANS,
+    PAUSED,
+    PENDINGS,
+    REJECTED,
+    REJECTED_CONFLICT,
+    REJECTED_DEAD,
+    RESOLVEDS,
+    STALLED,
+    TARGET,
+    TICKED,
+    TOMBSTONES,
+    WAITINGS,
+    WATERMARK,
+)  # fmt: skip
+from stream.late_heap import pop_late, push_late
 from stream.merge import EVENT
 from stream.records import (
     CORRECT,
@@ -30,108 +64,11 @@ from stream.records import (
     RESOLVED,
     SCORE,
     SOUND,
-)
-
-COUNTS = (
-    "events", "labels", "tombstones", "dead", "pending", "resolved", "expired", "duplicate_events", "conflict",
-    "matched", "waiting", "late", "duplicate_labels", "correction", "orphan",
 )  # fmt: skip
-(
-    EVENTS, LABELS, TOMBSTONES, DEADS, PENDINGS, RESOLVEDS, EXPIREDS, DUPLICATE_EVENTS, CONFLICTS,
-    MATCHED, WAITINGS, LATE, DUPLICATE_LABELS, CORRECTIONS, ORPHANS,
-) = range(len(COUNTS))  # fmt: skip
-
-# Places in `cursor`: what else the joiner knows besides its rows and waiting labels.
-CURSOR = ("next_record", "ops", "rejected", "first_row", "next_row", "next_expiry", "heap", "newest", "watermark",
-          "next_tick", "first_waiting", "next_waiting", "last", "target", "paused", "frozen",
-          "frozen_since")  # fmt: skip
-(NEXT_RECORD, OPS, REJECTED, FIRST_ROW, NEXT_ROW, NEXT_EXPIRY, HEAP, NEWEST, WATERMARK,
- NEXT_TICK, FIRST_WAITING, NEXT_WAITING, LAST, TARGET, PAUSED, FROZEN, FROZEN_SINCE) = range(len(CURSOR))  # fmt: skip
-
-DONE_ALL, TICKED, FULL = 0, 1, 2  # why the walk stopped
-REJECTED_DEAD, REJECTED_CONFLICT = 0, 1
-FLOWING, STALLED, OVERRIDDEN = 0, 1, 2  # `cursor[FROZEN]`: whether expiry waits for labels
-
-
-class Policy(NamedTuple):
-    """The join, in microseconds."""
-
-    window_us: int
-    early_us: int
-    remember_us: int
-    tick_us: int
-    at_maturity: bool  # learn at the end of the window, not when the label comes
-    missing_is_negative: bool
-    labelled: bool  # events bring their labels; then an id is known for `remember_us`, or not looked at if that is 0
-
-
-class Waiting(NamedTuple):
-    """Labels whose events have not come, as a ring of 2^n places; index with ``place & (2^n - 1)``."""
-
-    key: NDArray[np.uint64]
-    check: NDArray[np.uint32]
-    time: NDArray[np.int64]
-    deadline: NDArray[np.int64]
-    value: NDArray[np.int8]  # -1: matched since
 
 
 @njit(cache=True)
-def slot_of(key, mask):
-    return np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
-
-
-@njit(cache=True)
-def find(table, key, check, checks, base, wrap):
-    """The place of an id, or -1. ``checks`` tells ids apart that share 64 bits; ``wrap`` makes it a ring."""
-    mask = len(table) - 1
-    i = slot_of(key, mask)
-    while table[i, 1] != 0:
-        if table[i, 0] == key:
-            place = np.int64(table[i, 1]) - 1
-            if checks[(place - base) & wrap] == check:
-                return place
-        i = (i + 1) & mask
-    return np.int64(-1)
-
-
-@njit(cache=True)
-def insert(table, key, place):
-    mask = len(table) - 1
-    i = slot_of(key, mask)
-    while table[i, 1] != 0:
-        i = (i + 1) & mask
-    table[i, 0] = key
-    table[i, 1] = np.uint64(place + 1)
-
-
-@njit(cache=True)
-def remove(table, key, place):
-    """Take an entry out and move back those that probing would no longer reach."""
-    mask = len(table) - 1
-    hole = slot_of(key, mask)
-    while table[hole, 1] != np.uint64(place + 1):
-        hole = (hole + 1) & mask
-    i = hole
-    while True:
-        i = (i + 1) & mask
-        if table[i, 1] == 0:
-            break
-        home = slot_of(table[i, 0], mask)
-        if ((i - home) & mask) >= ((i - hole) & mask):
-            table[hole, 0] = table[i, 0]
-            table[hole, 1] = table[i, 1]
-            hole = i
-    table[hole, 1] = 0
-
-
-@njit(cache=True)
-def rebuild(table, keys, first, last, base):
-    for place in range(first, last):
-        insert(table, keys[place - base], place)
-
-
-@njit(cache=True)
-def content_of(time, categories, number_bits, at):
+def content_of(time, categories, number_bits, words, at):
     """32 bits that change when the time or any feature of event ``at`` does."""
     h = np.uint64(time)
     for i in range(categories.shape[1]):
@@ -140,50 +77,11 @@ def content_of(time, categories, number_bits, at):
     for i in range(number_bits.shape[1]):
         h = (h ^ number_bits[at, i]) * np.uint64(0xBF58476D1CE4E5B9)
         h ^= h >> np.uint64(32)
+    for i in range(words.shape[1]):
+        if words[at, i] != 0:
+            h = (h ^ words[at, i] ^ np.uint64(i)) * np.uint64(0x94D049BB133111EB)
+            h ^= h >> np.uint64(31)
     return np.uint32(h >> np.uint64(32))
-
-
-@njit(cache=True)
-def push_late(heap, cursor, time, row):
-    """Add a row to the binary heap of (time, row) of those that are out of order."""
-    at = cursor[HEAP]
-    cursor[HEAP] = at + 1
-    while at > 0:
-        parent = (at - 1) >> 1
-        if heap[parent, 0] < time or (heap[parent, 0] == time and heap[parent, 1] < row):
-            break
-        heap[at, 0] = heap[parent, 0]
-        heap[at, 1] = heap[parent, 1]
-        at = parent
-    heap[at, 0] = time
-    heap[at, 1] = row
-
-
-@njit(cache=True)
-def pop_late(heap, cursor):
-    """Take the oldest row off the heap."""
-    row = heap[0, 1]
-    cursor[HEAP] -= 1
-    size = cursor[HEAP]
-    time, last = heap[size, 0], heap[size, 1]
-    at = 0
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        right = child + 1
-        if right < size and (
-            heap[right, 0] < heap[child, 0] or (heap[right, 0] == heap[child, 0] and heap[right, 1] < heap[child, 1])
-        ):
-            child = right
-        if time < heap[child, 0] or (time == heap[child, 0] and last < heap[child, 1]):
-            break
-        heap[at, 0] = heap[child, 0]
-        heap[at, 1] = heap[child, 1]
-        at = child
-    heap[at, 0] = time
-    heap[at, 1] = last
-    return row
 
 
 @njit(cache=True, nogil=True)
@@ -201,7 +99,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         ordered.events.order,
     )
     e_flaw, e_label, categories = ordered.events.flaw, ordered.events.label, ordered.events.categories
-    bits = ordered.events.numbers.view(np.uint64)
+    bits, words = ordered.events.numbers.view(np.uint64), ordered.events.words
     l_key, l_check, l_time, l_order = (
         ordered.labels.key,
         ordered.labels.check,
@@ -324,7 +222,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         counts[EVENTS] += 1
         content = np.uint32(0)
         if dedupe:
-            content = content_of(e_time[e], categories, bits, e) ^ np.uint32(e_label[e])
+            content = content_of(e_time[e], categories, bits, words, e) ^ np.uint32(e_label[e])
             if known_before(e, content):
                 return
         row = cursor[NEXT_ROW]
@@ -346,7 +244,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
     def take_event(e):
         counts[EVENTS] += 1
         key, check, time = e_key[e], e_check[e], e_time[e]
-        content = content_of(time, categories, bits, e)
+        content = content_of(time, categories, bits, words, e)
         if known_before(e, content):
             return
         row = cursor[NEXT_ROW]
@@ -457,17 +355,3 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             take_labelled(record)
         else:
             take_event(record)
-
-
-@njit(cache=True)
-def maturing(rows, base, first, last, enough):
-    """Positives that were expected, and that came, among the newest rows before ``last`` that suffice to tell."""
-    expected = 0.0
-    came = 0
-    row = last - 1
-    while row >= first and expected < enough:
-        expected += 1.0 / (1.0 + np.exp(-rows.logit[row - base]))
-        if rows.status[row - base] & POSITIVE:
-            came += 1
-        row -= 1
-    return expected, came

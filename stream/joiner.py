@@ -10,17 +10,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream import join_kernels as kernels
+from stream.join_index import insert, rebuild
+from stream.join_state import (
+    COUNTS,
+    CURSOR,
+    DONE_ALL,
+    FIRST_ROW,
+    FIRST_WAITING,
+    FROZEN,
+    HEAP,
+    LAST,
+    NEWEST,
+    NEXT_EXPIRY,
+    NEXT_RECORD,
+    NEXT_ROW,
+    NEXT_TICK,
+    NEXT_WAITING,
+    OPS,
+    OVERRIDDEN,
+    PAUSED,
+    REJECTED,
+    STALLED,
+    TARGET,
+    TICKED,
+    WATERMARK,
+    Policy,
+    Waiting,
+)
+from stream.late_heap import push_late
 from stream.merge import Ordered
 from stream.records import DONE, OUT_OF_ORDER, Ops
 from stream.rows import RowTable
+from stream.stall import judge_stall
 
 OPS_AT_ONCE = 1 << 16
 MAX_WAITING = 1 << 17  # labels without their events; more are orphans at once
 MIN_INDEX = 1 << 12
 MAX_LOAD = 0.6
-ENOUGH_POSITIVES = 20.0  # expected ones that it takes to tell that labels have stalled
-STALLED_SHARE = 0.2  # below it expiry freezes,
-FLOWING_SHARE = 0.5  # from here on it goes on
 WAITING_COLUMNS = ("key", "check", "time", "deadline", "value")
 
 
@@ -53,23 +79,23 @@ class Joiner:
     Attributes
     ----------
     counts : array of int64
-        Records by fate, in the order of ``join_kernels.COUNTS``.
+        Records by fate, in the order of ``join_state.COUNTS``.
     came_share : float
         Share of the positives expected among the predictions next to expire that has come, as of the last tick.
     """
 
-    def __init__(self, policy: kernels.Policy, table: RowTable, *, width: int, quiet_us: int) -> None:
+    def __init__(self, policy: Policy, table: RowTable, *, width: int, quiet_us: int) -> None:
         self.policy = policy
         self.table = table
         self.came_share = 1.0  # of the positives that were expected to come by now, at the last tick
         self._width = width
         self._quiet_us = quiet_us
-        self.counts = np.zeros(len(kernels.COUNTS), np.int64)
-        self.cursor = np.zeros(len(kernels.CURSOR), np.int64)
-        self.cursor[[kernels.NEWEST, kernels.WATERMARK, kernels.NEXT_TICK, kernels.LAST]] = kernels.NEVER
+        self.counts = np.zeros(len(COUNTS), np.int64)
+        self.cursor = np.zeros(len(CURSOR), np.int64)
+        self.cursor[[NEWEST, WATERMARK, NEXT_TICK, LAST]] = kernels.NEVER
         self._index = np.zeros((MIN_INDEX, 2), np.uint64)
         self._heap = np.zeros((1024, 2), np.int64)
-        self._waiting = kernels.Waiting(
+        self._waiting = Waiting(
             key=np.zeros(MAX_WAITING, np.uint64),
             check=np.zeros(MAX_WAITING, np.uint32),
             time=np.zeros(MAX_WAITING, np.int64),
@@ -89,45 +115,45 @@ class Joiner:
     @property
     def first_row(self) -> int:
         """The oldest row that is still known."""
-        return int(self.cursor[kernels.FIRST_ROW])
+        return int(self.cursor[FIRST_ROW])
 
     @property
     def watermark(self) -> int:
-        return int(self.cursor[kernels.WATERMARK])
+        return int(self.cursor[WATERMARK])
 
     @property
     def learning(self) -> bool:
         """Whether labels are learned; otherwise they are joined and judged, and their predictions dropped."""
-        return not self.cursor[kernels.PAUSED]
+        return not self.cursor[PAUSED]
 
     @learning.setter
     def learning(self, on: bool) -> None:
-        self.cursor[kernels.PAUSED] = not on
+        self.cursor[PAUSED] = not on
 
     @property
     def stalled(self) -> bool:
         """Expiry stands still, because labels do: to take them all for negatives would be worse."""
-        return bool(self.cursor[kernels.FROZEN] == kernels.STALLED)
+        return bool(self.cursor[FROZEN] == STALLED)
 
     def thaw(self) -> None:
         """Let predictions expire although labels seem to be stalled, until they flow again."""
         if self.stalled:
-            self.cursor[kernels.FROZEN] = kernels.OVERRIDDEN
+            self.cursor[FROZEN] = OVERRIDDEN
 
     def decided(self, watermark: int) -> int:
         """The watermark by which no label can come any more: behind it while expiry stands still."""
         if not self.stalled:
             return watermark
         oldest = watermark - self.policy.window_us
-        if self.cursor[kernels.NEXT_EXPIRY] < self.table.next:
-            oldest = min(oldest, int(self.table.rows.time[self.cursor[kernels.NEXT_EXPIRY] - self.table.base]))
-        if self.cursor[kernels.HEAP]:
+        if self.cursor[NEXT_EXPIRY] < self.table.next:
+            oldest = min(oldest, int(self.table.rows.time[self.cursor[NEXT_EXPIRY] - self.table.base]))
+        if self.cursor[HEAP]:
             oldest = min(oldest, int(self._heap[0, 0]))
         return oldest + self.policy.window_us
 
     def fates(self) -> dict[str, int]:
         """Records by fate; ``messages`` is their sum."""
-        fates = dict(zip(kernels.COUNTS, self.counts.tolist(), strict=True))
+        fates = dict(zip(COUNTS, self.counts.tolist(), strict=True))
         messages = fates["events"] + fates["labels"] + fates["tombstones"] + fates["dead"]
         return {"messages": messages} | fates
 
@@ -135,7 +161,7 @@ class Joiner:
         """Walk the released records; ops refer to ``ordered.events`` and are valid until the next step."""
         self._reserve(len(ordered.events.order))
         cursor = self.cursor
-        cursor[kernels.NEXT_RECORD] = 0
+        cursor[NEXT_RECORD] = 0
         while True:
             stopped = kernels.advance(
                 ordered,
@@ -151,44 +177,28 @@ class Joiner:
                 cursor,
                 self.counts,
             )
-            self.table.next = int(cursor[kernels.NEXT_ROW])
-            count = int(cursor[kernels.OPS])
-            tick = int(cursor[kernels.NEXT_TICK]) if stopped == kernels.TICKED else None
-            if count or tick is not None or cursor[kernels.REJECTED]:
-                yield Step(_first(self._ops, count), self._rejected[: cursor[kernels.REJECTED]], tick)
+            self.table.next = int(cursor[NEXT_ROW])
+            count = int(cursor[OPS])
+            tick = int(cursor[NEXT_TICK]) if stopped == TICKED else None
+            if count or tick is not None or cursor[REJECTED]:
+                yield Step(_first(self._ops, count), self._rejected[: cursor[REJECTED]], tick)
             if tick is not None:
-                cursor[kernels.NEXT_TICK] = self._tick_after(tick)
+                cursor[NEXT_TICK] = self._tick_after(tick)
                 if self.policy.missing_is_negative:
-                    self._judge_stall(tick)
-            if stopped == kernels.DONE_ALL:
+                    self.came_share = judge_stall(cursor, self.table, self.policy, tick)
+            if stopped == DONE_ALL:
                 return
-
-    def _judge_stall(self, tick: int) -> None:
-        """Freeze expiry when of the positives expected next to expire under a fifth came; thaw when they did."""
-        cursor, rows, base = self.cursor, self.table.rows, self.table.base
-        first, last = self.first_row, int(cursor[kernels.NEXT_ROW])
-        known = rows.time[first - base : last - base]
-        about_to = first + int(np.searchsorted(known, tick + self.policy.tick_us - self.policy.window_us))
-        expected, came = kernels.maturing(rows, base, first, about_to, ENOUGH_POSITIVES)
-        self.came_share = came / expected if expected else 1.0
-        telling = expected >= ENOUGH_POSITIVES
-        if not telling or self.came_share >= FLOWING_SHARE:
-            cursor[kernels.FROZEN] = kernels.FLOWING
-        elif cursor[kernels.FROZEN] == kernels.FLOWING and self.came_share < STALLED_SHARE:
-            cursor[kernels.FROZEN], cursor[kernels.FROZEN_SINCE] = kernels.STALLED, tick
-        elif self.stalled and tick - cursor[kernels.FROZEN_SINCE] > self.policy.window_us:
-            self.thaw()  # memory is bounded: labels are waited for twice as long, not for ever
 
     def _tick_after(self, tick: int) -> int:
         following = tick + self.policy.tick_us
-        if tick - int(self.cursor[kernels.LAST]) <= self._quiet_us:
+        if tick - int(self.cursor[LAST]) <= self._quiet_us:
             return following
-        target = int(self.cursor[kernels.TARGET])
+        target = int(self.cursor[TARGET])
         return max(following, target // self.policy.tick_us * self.policy.tick_us)
 
     def _reserve(self, events: int) -> None:
         self.table.reserve(first=self.first_row, events=events, width=self._width)
-        late = int(self.cursor[kernels.HEAP]) + events
+        late = int(self.cursor[HEAP]) + events
         if late > len(self._heap):
             self._heap = np.concatenate([self._heap, np.zeros((late, 2), np.int64)])
         known = self.table.next - self.first_row + events
@@ -204,11 +214,11 @@ class Joiner:
         while known > MAX_LOAD * size:
             size *= 2
         self._index = np.zeros((size, 2), np.uint64)
-        kernels.rebuild(self._index, self.table.rows.key, self.first_row, self.table.next, self.table.base)
+        rebuild(self._index, self.table.rows.key, self.first_row, self.table.next, self.table.base)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What can't be told from the rows."""
-        first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
+        first, last = int(self.cursor[FIRST_WAITING]), int(self.cursor[NEXT_WAITING])
         places = np.arange(first, last) % MAX_WAITING
         waiting = {f"waiting_{name}": getattr(self._waiting, name)[places] for name in WAITING_COLUMNS}
         came_share = np.array([self.came_share])
@@ -219,12 +229,12 @@ class Joiner:
         self.cursor[:] = state["cursor"]
         self.counts[:] = state["counts"]
         self.came_share = float(state["came_share"][0])
-        first, last = int(self.cursor[kernels.FIRST_WAITING]), int(self.cursor[kernels.NEXT_WAITING])
+        first, last = int(self.cursor[FIRST_WAITING]), int(self.cursor[NEXT_WAITING])
         places = np.arange(first, last)
         for name in WAITING_COLUMNS:
             getattr(self._waiting, name)[places % MAX_WAITING] = state[f"waiting_{name}"]
         for place in places[np.asarray(state["waiting_value"]) >= 0].tolist():
-            kernels.insert(self._waiting_index, self._waiting.key[place % MAX_WAITING], place)
+            insert(self._waiting_index, self._waiting.key[place % MAX_WAITING], place)
         if self._knows_ids:
             self._rebuild_index(self.table.next - self.first_row)
         self._rebuild_heap()
@@ -235,9 +245,9 @@ class Joiner:
         # one that is done may have left the heap or not: when it leaves nothing happens
         late = np.flatnonzero((status & OUT_OF_ORDER != 0) & (status & DONE == 0)) + self.first_row
         self._heap = np.zeros((len(late) + 1024, 2), np.int64)
-        self.cursor[kernels.HEAP] = 0
+        self.cursor[HEAP] = 0
         for row in late.tolist():
-            kernels.push_late(self._heap, self.cursor, rows.time[row - base], row)
+            push_late(self._heap, self.cursor, rows.time[row - base], row)
 
 
 def _first(ops: Ops, count: int) -> Ops:

@@ -34,7 +34,7 @@ DONE = 16  # learned or dropped: its features are no longer needed
 class Events(NamedTuple):
     """Decoded events of one or more partitions, n of them, as columns."""
 
-    key: NDArray[np.uint64]  # low 64 bits of the id's xxh3-128
+    key: NDArray[np.uint64]  # first 64 bits of the id's xxh3-128 digest, little-endian
     check: NDArray[np.uint32]  # 32 further bits of it
     time: NDArray[np.int64]  # the record's own time
     order: NDArray[np.int64]  # the time it is merged by: monotone per partition

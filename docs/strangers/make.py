@@ -66,7 +66,12 @@ def _said(arguments: Sequence[str]) -> str:
 
 
 def transcript(data_set: DataSet, clean: Told, faulty: Told) -> str:
-    """The page of one data set."""
+    """The page of one data set; it says that the clean stream is quiet, so it must be."""
+    if clean.result["alerts"] or not faulty.result["alerts"]:
+        raise RuntimeError(
+            f"{data_set.name}: alerts of the clean stream {clean.result['alerts']}, of the faulty one "
+            f"{faulty.result['alerts']}; expected none, and some."
+        )
     asked = " ".join(data_set.arguments)
     alerts = "".join(f"{json.dumps(_shown(alert))}\n" for alert in faulty.result["alerts"])
     return f"""\

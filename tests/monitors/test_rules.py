@@ -8,8 +8,25 @@ from hypothesis import strategies as st
 
 from monitors.bins import tally
 from monitors.quality import quality
-from monitors.rules import Rule, Rules
+from monitors.rules import Judged, Rule, Rules
+from monitors.traffic_figures import FeatureFigures, Traffic
 
+TRAFFIC = Traffic(
+    events=200,
+    messages=500,
+    labels=150,
+    dead_share=0.25,
+    decision_rate=0.5,
+    score_psi=None,
+    score_psi_expected=None,
+    label_delay_p50=10.0,
+    label_delay_p90=60.0,
+    label_delay_p99=None,
+    features={
+        "temp": FeatureFigures(0.1, mean=5.0, spread=2.0, sum=900.0),
+        "carrier": FeatureFigures(0.2, unseen_rate=0.01),
+    },
+)
 GOOD = quality(tally(logit=[-1.0, 1.0], label=[0, 1]))
 DAY = 86_400_000_000
 
@@ -19,25 +36,25 @@ def rule(**changes):
 
 
 def tick(rules, now_us, **figures):
-    judged = replace(GOOD, **figures)
-    return rules.evaluate(now_us, {(DAY, "final"): judged, (DAY, "provisional"): judged})
+    judged = Judged(replace(GOOD, **figures), TRAFFIC)
+    return rules.evaluate(now_us, lambda rule: rule.verdict(judged))
 
 
 def oracle(rule, ticks):
     """(time, state, started_at) of each change, from the verdicts alone."""
     sign = 1 if rule.above is not None else -1
     bound, end = sign * rule.bound, sign * (rule.bound if rule.recover is None else rule.recover)
-    changes, breached_since, started_at = [], None, None
+    changes, breached_since, started_at, resolved_at = [], None, None, -(10**9)
     for now, value in ((now, sign * value) for now, value in ticks if value is not None):
         if started_at is not None:
             if value <= end:
                 changes.append((now, "resolved", started_at))
-                breached_since = started_at = None
+                breached_since, started_at, resolved_at = None, None, now
         elif value <= bound:
             breached_since = None
         else:
             breached_since = now if breached_since is None else breached_since
-            if now - breached_since >= rule.for_us:
+            if now - breached_since >= rule.for_us and now - resolved_at >= rule.cool_down_us:
                 started_at = now
                 changes.append((now, "firing", started_at))
     return changes
@@ -59,15 +76,15 @@ histories = st.lists(
 ).map(lambda steps: [(sum(gap for gap, _ in steps[: i + 1]), value) for i, (_, value) in enumerate(steps)])
 
 
-@given(bounds, st.integers(0, 6), histories)
-def test_equals_the_oracle(bound, for_us, ticks):
-    watched = rule(for_us=for_us, **bound)
+@given(bounds, st.integers(0, 6), st.integers(0, 12), histories)
+def test_equals_the_oracle(bound, for_us, cool_down_us, ticks):
+    watched = rule(for_us=for_us, cool_down_us=cool_down_us, **bound)
     assert changes_of(Rules([watched]), ticks) == oracle(watched, ticks)
 
 
-@given(bounds, st.integers(0, 6), histories, st.integers(0, 40))
-def test_a_restart_at_any_tick_changes_nothing(bound, for_us, ticks, cut):
-    watched = rule(for_us=for_us, **bound)
+@given(bounds, st.integers(0, 6), st.integers(0, 12), histories, st.integers(0, 40))
+def test_a_restart_at_any_tick_changes_nothing(bound, for_us, cool_down_us, ticks, cut):
+    watched = rule(for_us=for_us, cool_down_us=cool_down_us, **bound)
     uninterrupted, before, after = Rules([watched]), Rules([watched]), Rules([watched])
     found = changes_of(before, ticks[:cut])
     after.restore(before.state())
@@ -122,11 +139,43 @@ def test_a_coverage_rule_fires_when_no_label_comes_at_all():
     assert [change.value for change in tick(rules, 2, events=10, labelled=0, coverage=0.0)] == [0.0]
 
 
-def test_each_rule_is_judged_on_its_own_window_and_end():
-    rules = Rules([rule(name="final"), rule(name="early", on="provisional"), rule(name="week", window_us=7 * DAY)])
-    bad = replace(GOOD, logloss=9.0)
-    judged = {(DAY, "final"): GOOD, (DAY, "provisional"): bad, (7 * DAY, "final"): GOOD}
-    assert [change.rule for change in rules.evaluate(1, judged)] == ["early"]
+def test_a_rule_that_cools_down_fires_again_only_then():
+    rules = Rules([rule(cool_down_us=10)])
+    assert [change.state for change in tick(rules, 0, logloss=0.7)] == ["firing"]
+    assert [change.state for change in tick(rules, 5, logloss=0.5)] == ["resolved"]
+    assert [len(tick(rules, now, logloss=0.7)) for now in (6, 10, 14, 15)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "feature", "value"),
+    [
+        ("dead_share", None, 0.25),
+        ("decision_rate", None, 0.5),
+        ("label_delay_p90", None, 60.0),
+        ("label_delay_p99", None, None),
+        ("score_psi", None, None),
+        ("null_rate", "temp", 0.1),
+        ("null_rate", "carrier", 0.2),
+        ("unseen_rate", "carrier", 0.01),
+        ("spread", "temp", 2.0),
+        ("guardrail_mean", "temp", 5.0),
+        ("guardrail_sum", "temp", 900.0),
+    ],
+)
+def test_rules_on_traffic_name_what_they_are_of(metric, feature, value):
+    watched = rule(metric=metric, feature=feature, above=None, below=1e9)
+    nothing_labelled = Judged(quality(tally(logit=[], label=[])), TRAFFIC)
+    assert watched.verdict(nothing_labelled) == value
+    changes = Rules([watched]).evaluate(1, lambda rule: rule.verdict(nothing_labelled))
+    assert [change.metric for change in changes] == ([] if value is None else [watched.target])
+    assert watched.target == (metric if feature is None else f"{metric}[{feature}]")
+
+
+@pytest.mark.parametrize(("metric", "support"), [("dead_share", 500), ("label_delay_p50", 150), ("decision_rate", 200)])
+def test_each_metric_needs_enough_of_what_it_is_made_of(metric, support):
+    for min_events, is_enough in ((support, True), (support + 1, False)):
+        watched = rule(metric=metric, min_events=min_events)
+        assert (watched.verdict(Judged(GOOD, TRAFFIC)) is not None) == is_enough
 
 
 def test_rules_come_and_go_across_a_restart():
@@ -142,6 +191,8 @@ def test_rules_come_and_go_across_a_restart():
     ("changes", "message"),
     [
         ({"metric": "accuracy"}, "'loss': no metric 'accuracy', only logloss,"),
+        ({"metric": "null_rate"}, "'loss': null_rate needs a feature"),
+        ({"feature": "temp"}, "'loss': logloss is of no feature, got 'temp'"),
         ({"above": None}, "either above or below, got None and None"),
         ({"below": 0.1}, "either above or below, got 0.6 and 0.1"),
         ({"recover": 0.7}, "recovery at 0.7 would itself breach 0.6"),

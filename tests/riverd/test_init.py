@@ -178,6 +178,8 @@ def test_no_label(wanted, message):
         ("x", "dropped", "always 'x'"),
         (None, "dropped", "empty"),
         ([1, 2], "dropped", "a list"),
+        (lambda i: ["a", f"b{i % 5}"] if i % 3 else None, "words", "lists of text"),
+        (lambda i: ["a"] if i % 3 else "a", "dropped", "a list"),
         (lambda i: f"free text {i}", "dropped", "400 of 400 values occur once"),
         (lambda i: f"2024-03-04T08:{i % 60:02}:00Z", "dropped", "a time"),
         (lambda i: i * 3, "dropped", "a counter"),
@@ -324,6 +326,20 @@ def test_csv_and_disorder_are_put_right(capsys):
     assert "500 messages, put in order of time" in capsys.readouterr().out
     imported = [json.loads(line)["ts"] for line in Path("data/visits/visits.jsonl").read_bytes().splitlines()]
     assert imported == sorted(imported)
+
+
+def test_events_sent_twice_are_learned_once(capsys):
+    visits = [visit | {"tags": ["new", f"t{visit['id'] % 3}"]} for visit in shop(500)]
+    sample([*visits[:250], *visits[240:]], "visits.jsonl")
+    assert main(["init", "--sample", "visits.jsonl"]) == 0
+    assert written()["events"]["dedupe"] == "1d"
+    assert written()["features"]["words"] == ["tags"]
+    capsys.readouterr()
+    assert main(["check"]) == 0
+    capsys.readouterr()
+    assert main(["run", "--until-idle", "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)["counts"]
+    assert (counts["resolved"], counts["duplicate_events"]) == (500, 10)
 
 
 def test_labels_without_a_value_mean_positive():

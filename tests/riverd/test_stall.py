@@ -81,7 +81,7 @@ def test_clicks_that_come_late_as_one_are_not_taken_for_negatives(views, clicks)
 
 
 def test_without_the_freeze_they_would_have_been(views, clicks, monkeypatch):
-    monkeypatch.setattr("stream.joiner.ENOUGH_POSITIVES", 1e9)
+    monkeypatch.setattr("stream.stall.ENOUGH_POSITIVES", 1e9)
     broken, mended = START + 2 * 3600, START + 2 * 3600 + 50 * MINUTE
     queued = [click for click in clicks if broken <= click["t"] < mended]
     others = [click for click in clicks if not broken <= click["t"] < mended]

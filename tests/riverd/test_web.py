@@ -24,7 +24,7 @@ from riverd.web.app import create_app
 from riverd.web.document import Document, read_command, read_document, to_line
 from riverd.web.host import WebHost
 from riverd.web.link import Link
-from stream.join_kernels import COUNTS
+from stream.join_state import COUNTS
 
 NOW_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000

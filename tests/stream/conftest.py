@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pytest
 
-from stream.join_kernels import REJECTED_CONFLICT
+from stream.join_state import REJECTED_CONFLICT
 from stream.joiner import Joiner, Step
 from stream.merge import BEGINNING, EVENT, LABEL, Ordered
 from stream.records import CORRECT, DONE, DROP, EXPIRE, LEARN, NEVER, RESOLVE, SCORE, Events, Labels
 from stream.rows import RowTable
 
-# One record: EVENT or LABEL, its id, own time, merged time, value (of a label) or content, and flaw.
+# One record: EVENT or LABEL, its id, own time, merged time, value or content, and flaw. The content of an event
+# is twice its features, plus its label where it brings one.
 Record = tuple[int, int, int, int, int, int]
 CODES = {SCORE: "score", RESOLVE: "resolve", LEARN: "learn", DROP: "drop", EXPIRE: "expire", CORRECT: "correct"}
 
@@ -31,14 +32,14 @@ def _columns(records: list[tuple[int, Record]]) -> dict[str, np.ndarray]:
 
 
 def _events(records: list[tuple[int, Record]]) -> Events:
-    content = np.array([record[4] for _, record in records], np.int64)
+    features, label = np.divmod(np.array([record[4] for _, record in records], np.int64), 2)
     return Events(
         **_columns(records),
-        label=content.astype(np.int8),
+        label=label.astype(np.int8),
         weight=np.ones(len(records), np.float32),
         score=np.zeros(len(records)),
-        categories=content.astype(np.uint64)[:, np.newaxis],
-        numbers=np.where(content == 0, np.nan, content)[:, np.newaxis],
+        categories=features.astype(np.uint64)[:, np.newaxis],
+        numbers=np.where(features == 0, np.nan, features)[:, np.newaxis],
         words=np.zeros((len(records), 0), np.uint64),
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.join_kernels import find, insert, rebuild, remove, slot_of
+from stream.join_index import find, insert, rebuild, remove, slot_of
 
 SIZE = 16
 MASK = np.int64(SIZE - 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.join_kernels import COUNTS, Policy
+from stream.join_state import COUNTS, Policy
 from stream.joiner import Joiner
 from stream.merge import EVENT, LABEL
 from stream.records import DEAD, SOUND, TOMBSTONE
@@ -138,14 +138,14 @@ def test_at_maturity_what_is_learned_is_the_corrected_label(walk):
 
 
 def test_duplicate_events_an_event_that_comes_again_is_not_scored_again(walk):
-    done = walk(event(1, 0, 7), event(1, 0, 7, merged_at=3), label(1, 5), event(1, 0, 7, merged_at=9))
+    done = walk(event(1, 0, 14), event(1, 0, 14, merged_at=3), label(1, 5), event(1, 0, 14, merged_at=9))
     assert done.ops == [("score", 0), ("resolve+learn", 0, 1)]
     assert fates(done) == {"duplicate_events": 2, "resolved": 1, "matched": 1}
 
 
-@pytest.mark.parametrize("other", [event(1, 3, 7), event(1, 0, 8, merged_at=3), event(1, 0, 0, merged_at=3)])
+@pytest.mark.parametrize("other", [event(1, 3, 14), event(1, 0, 16, merged_at=3), event(1, 0, 0, merged_at=3)])
 def test_conflict_another_event_with_the_id_is_rejected(walk, other):
-    done = walk(event(1, 0, 7), other)
+    done = walk(event(1, 0, 14), other)
     assert done.ops == [("score", 0)]
     assert done.rejected == [(1, "conflict")]
     assert fates(done) == {"pending": 1, "conflict": 1}
@@ -160,7 +160,7 @@ def test_an_id_is_forgotten_some_time_after_it_expired(walk):
 
 
 def test_ids_that_share_64_bits_are_told_apart_by_the_rest(walk):
-    done = walk(event(2, 0), event(3, 0, 5), label(3, 1), label(2, 2, 0))
+    done = walk(event(2, 0), event(3, 0, 10), label(3, 1), label(2, 2, 0))
     assert done.ops == [("score", 0), ("score", 1), ("resolve+learn", 1, 1), ("resolve+learn", 0, 0)]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream import joiner, rows
-from stream.join_kernels import COUNTS, Policy
+from stream.join_state import COUNTS, Policy
 from stream.joiner import Joiner
 from stream.merge import BEGINNING, EVENT, LABEL
 from stream.records import DEAD, SOUND, TOMBSTONE
@@ -88,7 +88,7 @@ class Oracle:
             row.fate, row.closed = "resolved", True
             self.rows.append(row)
             self.label_times.append((place, time))
-            self.ops.append((f"score+resolve+{self.learn}", place, content))
+            self.ops.append((f"score+resolve+{self.learn}", place, content % 2))
             return
         row.out_of_order = time < self.newest
         self.newest = max(self.newest, time)
@@ -149,11 +149,12 @@ def stream_of(seed, size, *, labelled):
             stream.append((kind, 0, order, order, 0, SOUND))
         elif kind == EVENT and earlier and rng.random() < 0.2:
             _, id_, time, _, content, _ = rng.choice(earlier)
-            stream.append((EVENT, id_, time, order, rng.choice([content, content, 1]), SOUND))
+            stream.append((EVENT, id_, time, order, rng.choice([content, content, 3 if labelled else 4]), SOUND))
         else:
             lag = rng.choice([0, 0, 0, 0, 1, 2, 4, 8, 19, 40])
             flaw = rng.choice([SOUND] * 12 + [DEAD, TOMBSTONE])
-            stream.append((kind, rng.randrange(ids), order - lag, order, rng.randint(0, 1), flaw))
+            value = rng.randint(0, 1) * (1 if labelled or kind == LABEL else 2)
+            stream.append((kind, rng.randrange(ids), order - lag, order, value, flaw))
     return stream
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.join_kernels import Policy
+from stream.join_state import Policy
 from stream.joiner import Joiner
 from stream.merge import EVENT, LABEL
 from stream.records import SCORE, SOUND

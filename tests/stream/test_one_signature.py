@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stream import join_kernels, merge, rows
+from stream import join_index, join_kernels, late_heap, merge, rows
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.files import FileSource
-from stream.join_kernels import Policy
+from stream.join_state import Policy
 from stream.joiner import Joiner
 from stream.merge import EVENT, LABEL, Merger
 from stream.rows import RowTable
@@ -24,9 +24,9 @@ from stream.source import Batch, Partition
 # what only other kernels call is compiled with them
 CALLED_FROM_PYTHON = (
     join_kernels.advance,
-    join_kernels.insert,
-    join_kernels.rebuild,
-    join_kernels.push_late,
+    join_index.insert,
+    join_index.rebuild,
+    late_heap.push_late,
     merge._release,
     rows._gather,
     rows._scatter,
