@@ -16,7 +16,7 @@ from models.stream_model import StreamModel
 from monitors.panes import Panes
 from monitors.rules import Rule, Rules
 from monitors.traffic import CategoryColumn, TrafficPanes
-from riverd.config import Alert, Config, as_tuple
+from riverd.config import DEAD_LETTER_RULE, Alert, Config, as_tuple
 from riverd.durations import UNITS_US, format_duration
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.join_state import Policy
@@ -25,8 +25,6 @@ from stream.merge import Merger
 from stream.rows import RowTable
 from stream.schema import Bucket, Category, EventSchema, LabelSchema, TimePart
 from stream.source import Batch, Partition
-
-DEAD_LETTER_RULE = "dead-letters"
 
 # 1970-01-01 was a Thursday
 WEEKDAYS = ("thursday", "friday", "saturday", "sunday", "monday", "tuesday", "wednesday")

@@ -217,6 +217,8 @@ def check_size(config: Config, parts: Parts, events: Read, findings: Findings, *
             f"{available / 1e9:,.1f} GB are free.\n  Make window or remember shorter, or give the machine more memory."
         )
     for alert in config.alerts:
+        if alert.window is None:
+            continue
         most = per_s * alert.window / MICROSECONDS
         if most < alert.min_labelled:
             findings.faults.append(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.alertmanager import notice_of
-from riverd.config import CHANNELS, Config
+from riverd.config import BUILT_IN_ALERTS, CHANNELS, Config
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from storage.arrays import decode, encode
@@ -233,8 +233,9 @@ class Checkpointer:
 
 
 def _notices(config: Config, changes: Sequence[AlertChange]) -> list[Notice]:
-    """Whom to tell of these changes."""
+    """Whom to tell of these changes: of riverd's own alerts, everybody."""
     actions = {alert.name: alert.action for alert in config.alerts}
+    actions |= dict.fromkeys(BUILT_IN_ALERTS, config.delivery.channels)
     return [
         notice_of(change, channel)
         for change in changes

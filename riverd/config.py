@@ -33,6 +33,7 @@ Url = Annotated[str, AfterValidator(check_url)]
 TICKS_PER_WINDOW = 24
 SHORTEST_TICK_US = UNITS_US["m"]
 TIME_PARTS = ("hour", "weekday")
+DEAD_LETTER_RULE, STALL_RULE = BUILT_IN_ALERTS = ("dead-letters", "labels-stalled")  # nobody has to ask for them
 CHANNELS = ("log", "webhook", "alertmanager")  # actions that tell somebody
 
 
@@ -197,6 +198,11 @@ class Delivery(Section):
     webhook: Url | None = None  # for action = ["webhook"]: Alertmanager's webhook JSON, version 4
     alertmanager: Url | None = None  # for action = ["alertmanager"]: http://host:9093
 
+    @property
+    def channels(self) -> list[str]:
+        """All that can be reached."""
+        return [channel for channel in CHANNELS if channel == "log" or getattr(self, channel) is not None]
+
 
 class Web(Section):
     """HTTP: /metrics, /status, /livez, /readyz. Changes, and reading from other machines, need RIVERD_TOKEN."""
@@ -330,6 +336,8 @@ class Config(Section):
         names = [alert.name for alert in self.alerts]
         for alert in self.alerts:
             place = f"[[alerts]] {alert.name!r}"
+            if alert.name in BUILT_IN_ALERTS:
+                raise ValueError(f"{place} is the name of an alert of riverd's own.\n  Choose another.")
             if names.count(alert.name) > 1:
                 raise ValueError(f"{place} stands there twice.\n  Give each rule a name of its own.")
             if (alert.above is None) == (alert.below is None):
@@ -349,9 +357,15 @@ class Config(Section):
                 )
 
     def _has_target(self, alert: Alert, place: str) -> None:
-        if alert.liveness and (alert.window is not None or "pause" in alert.action):
-            key, why = ("window", "watches the clock") if alert.window is not None else ("pause", "is not of the stream")
-            raise ValueError(f'{place}: metric = "{alert.metric}" {why} and knows no {key}.\n  Remove it.')
+        if alert.liveness and alert.window is not None:
+            raise ValueError(
+                f'{place}: metric = "{alert.metric}" looks at the clock, not at a window.\n  Remove window.'
+            )
+        if alert.liveness and "pause" in alert.action:
+            raise ValueError(
+                f'{place}: metric = "{alert.metric}" can\'t pause learning, which must not depend on the clock.\n'
+                '  Take "pause" out of action.'
+            )
         if alert.metric not in FEATURE_METRICS:
             if alert.feature is not None:
                 raise ValueError(f'{place}: metric = "{alert.metric}" is not of a feature.\n  Remove feature.')
@@ -359,7 +373,7 @@ class Config(Section):
         known = self._features_with(alert.metric)
         named = ", ".join(f'"{name}"' for name in known) or f"none; see {_listed(alert.metric)}"
         if alert.feature is None:
-            raise ValueError(f'{place} needs a feature for metric = "{alert.metric}".\n  Write feature = "...", one of: {named}.')
+            raise ValueError(f'{place} metric = "{alert.metric}" needs a feature.\n  Name one of: {named}.')
         if alert.feature not in known:
             raise ValueError(
                 f'{place}: feature = "{alert.feature}" has no {alert.metric}.\n  Those that have one: {named}.'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from monitors.quality import Quality, quality
 from monitors.rules import Judged
 from monitors.traffic_figures import Traffic
 from riverd.assembly import Parts
-from riverd.config import Config
+from riverd.config import STALL_RULE, Config
 from riverd.durations import format_duration
 from riverd.redaction import redact
 from stream.decoding import Chunk
@@ -28,7 +28,6 @@ from stream.stall import STALLED_SHARE
 
 log = logging.getLogger("riverd")
 
-STALL_RULE = "labels-stalled"
 MIN_MESSAGES = 100  # that it takes to judge the share of dead letters
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
@@ -92,6 +91,7 @@ class Engine:
         self._reached = reached
         self._monotonic_s = monotonic_s
         self._behind: set[Partition] = set()
+        self._began_s = monotonic_s()
         self._active_s: dict[Partition, float] = {}  # when each partition last had a message
         self._all_idle_since: tuple[float, int] | None = None
 
@@ -272,13 +272,23 @@ class Engine:
         changes = rules.evaluate(tick_us, lambda rule: rule.verdict(judged[rule.window_us, rule.on]))
         changes += self._watch_stall(tick_us)
         changes += self._watch_dead_letters(tick_us)
-        self.unsaved.alerts += changes
-        self.recent_alerts.extend(changes)
-        self.alert_changes += len(changes)
+        self.announce(changes)
         pausing = {rule.name for rule in rules.rules if "pause" in rule.actions}
         for change in changes:
             if change.state == "firing" and change.rule in pausing:
                 self.pause_learning(f"rule {change.rule}")
+
+    def announce(self, changes: Sequence[AlertChange]) -> None:
+        """Have these changes stored and shown."""
+        self.unsaved.alerts += changes
+        self.recent_alerts.extend(changes)
+        self.alert_changes += len(changes)
+
+    @property
+    def silent_s(self) -> float:
+        """Wall-clock seconds since the last message, or since the first partition was found."""
+        now_s = self._monotonic_s()
+        return now_s - max(self._active_s.values(), default=self._began_s)
 
     def _watch_dead_letters(self, tick_us: int) -> list[AlertChange]:
         """Stop learning when too much can't be read: what can be may be of another kind than before."""

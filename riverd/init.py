@@ -56,11 +56,11 @@ def init(*, sample: Path, labels: Path | None, out: Path, force: bool, label: st
         raise RiverdError(
             f"{sample}: no field is a feature.\n  Give the events more fields. These were left out:\n{lines}"
         )
-    imported = _import(topics, inferred, out)
+    imported, kept = _import(topics, inferred, out)
     text = config_text(inferred, topics.path, events, outcomes)
     _write(out, text)
     load_config(out)  # what was written must hold
-    _report(inferred, imported, out, as_json=as_json)
+    _report(inferred, imported, kept, out, as_json=as_json)
     return 0
 
 
@@ -86,15 +86,19 @@ def _name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "events"
 
 
-def _import(topics: _Topics, inferred: Inferred, out: Path) -> list[Imported]:
+def _import(topics: _Topics, inferred: Inferred, out: Path) -> tuple[list[Imported], list[Path]]:
+    """Make topics of the samples; what is there already, from an earlier time, stays and is returned second."""
     imported: list[Imported] = []
+    kept: list[Path] = []
     times = [inferred.event_time.path, inferred.label_time.path if inferred.label_time else ""]
     for (file, topic), field in zip(topics.imports, times, strict=False):
         folder = out.parent / topics.path / topic
-        if (folder / f"{file.stem}.jsonl").exists():
-            continue  # from an earlier init: what is in a topic stays as it is
-        imported += import_topic([file], folder, sort=field)
-    return imported
+        there = folder / f"{file.stem}.jsonl"
+        if there.exists():
+            kept.append(there)
+        else:
+            imported += import_topic([file], folder, sort=field)
+    return imported, kept
 
 
 def _write(out: Path, text: str) -> None:
@@ -217,10 +221,12 @@ def _alerts(text: Lines, inferred: Inferred) -> None:
             text.key(key, value, why)
 
 
-def _report(inferred: Inferred, imported: list[Imported], out: Path, *, as_json: bool) -> None:
+def _report(inferred: Inferred, imported: list[Imported], kept: list[Path], out: Path, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_document(inferred, imported, out)))
+        print(json.dumps(_document(inferred, imported, kept, out)))
         return
+    for path in kept:
+        print(f"{path} is there already and stays as it is; its sample was not imported again.")
     for file in imported:
         order = ", put in order of time" if file.sorted else ""
         print(f"Imported {file.source} as {file.path}: {count(file.messages)} messages{order}.")
@@ -243,10 +249,11 @@ def _report(inferred: Inferred, imported: list[Imported], out: Path, *, as_json:
     print(f"Next:  riverd check{option}\n       riverd run{option} --until-idle")
 
 
-def _document(inferred: Inferred, imported: list[Imported], out: Path) -> dict[str, Any]:
+def _document(inferred: Inferred, imported: list[Imported], kept: list[Path], out: Path) -> dict[str, Any]:
     return {
         "config": str(out),
         "imported": [{"path": str(f.path), "messages": f.messages, "sorted": f.sorted} for f in imported],
+        "kept": [str(path) for path in kept],
         "values": inferred.values | {"alerts": [rule.keys for rule in inferred.rules]},
         "left_out": {f.path: f.why for f in inferred.features if f.kind in ("dropped", "leak")},
     }

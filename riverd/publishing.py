@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 
 from monitors.bins import Tally
 from monitors.quality import Quality, quality
+from monitors.rules import Rules
+from monitors.traffic_figures import Traffic
 from riverd.durations import format_duration
 from riverd.engine import Engine, watermark_of
 from riverd.status import (
@@ -15,8 +17,10 @@ from riverd.status import (
     AlertStatus,
     CheckpointStatus,
     DeliveryStatus,
+    FeatureStatus,
     JudgedStatus,
     Status,
+    TrafficStatus,
     WindowStatus,
 )
 from riverd.writer import Written
@@ -37,6 +41,8 @@ class Publisher:
         Between two steps whenever a method is called.
     before
         Alerts of earlier runs.
+    liveness
+        The rules that the engine knows nothing of.
     written
         Gives the newest checkpoint of this run, or None.
     store_error
@@ -50,11 +56,13 @@ class Publisher:
         engine: Engine,
         *,
         before: Sequence[Alert] = (),
+        liveness: Rules | None = None,
         written: Callable[[], Written | None] = lambda: None,
         store_error: Callable[[], str | None] = lambda: None,
         deliveries: Callable[[], Sequence[DeliveryStatus]] = tuple,
     ) -> None:
         self._engine = engine
+        self._rules = [engine.parts.rules] + ([] if liveness is None else [liveness])
         self._written = written
         self._store_error = store_error
         self._deliveries = deliveries
@@ -83,8 +91,9 @@ class Publisher:
         """How the engine stands now."""
         engine, parts = self._engine, self._engine.parts
         now_s, counts = time.monotonic(), parts.joiner.fates()
+        traffic = engine.traffic()
         windows = [
-            self._window(format_duration(window_us), end == "final", judged)
+            self._window(format_duration(window_us), end == "final", judged, traffic[window_us, end])
             for (window_us, end), judged in engine.qualities().items()
         ]
         self._remember(windows)
@@ -97,7 +106,9 @@ class Publisher:
             events_per_second=self._rate(now_s, counts["events"], phase),
             counts=counts,
             windows=windows,
-            overall=self._window("all", True, quality(parts.panes.total)),
+            overall=self._window(
+                "all", True, quality(parts.panes.total, threshold=engine.config.monitors.threshold), None
+            ),
             alerts=self._standings(),
             events=list(self._events),
             checkpoint=_checkpoint_status(written) if written else None,
@@ -118,7 +129,7 @@ class Publisher:
         then_s, then = self._rates[0]
         return (events - then) / max(now_s - then_s, 1e-9)
 
-    def _window(self, name: str, final: bool, judged: Quality) -> WindowStatus:
+    def _window(self, name: str, final: bool, judged: Quality, traffic: Traffic | None) -> WindowStatus:
         watermark = self._engine.parts.joiner.watermark
         return WindowStatus(
             window=name,
@@ -130,6 +141,18 @@ class Publisher:
             normalized_entropy=judged.normalized_entropy,
             roc_auc=judged.roc_auc,
             positive_rate=judged.positive_rate,
+            expired=judged.expired,
+            roc_auc_error=judged.roc_auc_error,
+            average_precision=judged.average_precision,
+            ece=judged.ece,
+            ece_expected=judged.ece_expected,
+            ece_debiased=judged.ece_debiased,
+            spiegelhalter_z=judged.spiegelhalter_z,
+            observed_expected=judged.observed_expected,
+            precision=judged.precision,
+            recall=judged.recall,
+            alert_rate=judged.alert_rate,
+            traffic=None if traffic is None else _traffic(traffic),
         )
 
     def _remember(self, windows: Sequence[WindowStatus]) -> None:
@@ -140,19 +163,19 @@ class Publisher:
             self._history.append((first.until, first.logloss, first.roc_auc))
 
     def _standings(self) -> list[AlertStatus]:
-        rules = self._engine.parts.rules
         return [
             AlertStatus(
                 rule=rule.name,
                 state=standing.state,
                 since=standing.since,
-                metric=rule.metric,
+                metric=rule.target,
                 window=rule.window,
                 value=standing.value,
                 bound=rule.bound,
                 above=rule.above is not None,
                 severity=rule.severity,
             )
+            for rules in self._rules
             for rule in rules.rules
             for standing in [rules.standings[rule.name]]
         ]
@@ -166,6 +189,22 @@ def _checkpoint_status(written: Written) -> CheckpointStatus:
         milliseconds=written.write_s * 1e3,
         pause_milliseconds=written.pause_s * 1e3,
         at=written.at_us,
+    )
+
+
+def _traffic(traffic: Traffic) -> TrafficStatus:
+    return TrafficStatus(
+        dead_share=traffic.dead_share,
+        decision_rate=traffic.decision_rate,
+        score_psi=traffic.score_psi,
+        score_psi_expected=traffic.score_psi_expected,
+        label_delay_p50=traffic.label_delay_p50,
+        label_delay_p90=traffic.label_delay_p90,
+        label_delay_p99=traffic.label_delay_p99,
+        features={
+            name: FeatureStatus(figures.null_rate, figures.mean, figures.spread, figures.sum, figures.unseen_rate)
+            for name, figures in traffic.features.items()
+        },
     )
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from riverd.assembly import assemble
+from riverd.assembly import assemble, rule_of
 from riverd.checkpointing import Checkpointer
 from riverd.config import Config, resolve_path
 from riverd.delivery import Delivery
 from riverd.engine import Engine, Unsaved
+from riverd.liveness import Liveness
 from riverd.publishing import Publisher
 from riverd.receivers import log_alert, receivers_of
 from riverd.result import result_of
@@ -146,16 +147,29 @@ def run(
                 on_commit=delivery.wake,
                 sleep=stop.wait,
             )
+            began_us, before = wall_clock_us(), store.alerts()
+            liveness = Liveness(
+                [rule_of(alert) for alert in config.alerts if alert.liveness],
+                before=before,
+                now_us=wall_clock_us,
+                silent_s=lambda: engine.silent_s,
+                checkpoint_age_s=lambda: (
+                    (wall_clock_us() - (writer.last.at_us if writer.last else began_us)) / MICROSECONDS
+                ),
+            )
             publisher = Publisher(
                 engine,
-                before=store.alerts(),
+                before=before,
+                liveness=liveness.rules,
                 written=lambda: writer.last,
                 store_error=lambda: writer.error,
                 deliveries=lambda: delivery.statuses,
             )
             delivery.start()
             try:
-                _loop(engine, writer, publisher, web, stop, show, until_idle=until_idle)
+                _loop(
+                    engine, writer, publisher, None if until_idle else liveness, web, stop, show, until_idle=until_idle
+                )
                 show(publisher.status("stopping"))
                 writer.finish(events=_events(engine))
                 status = publisher.status("done")
@@ -181,7 +195,7 @@ def replay(
             engine = _engine(config, source, bounded=True, reached=lambda _: None)
             engine.parts.merger.limit(from_us=from_us, to_us=to_us)
             publisher = Publisher(engine)
-            _loop(engine, None, publisher, None, stop, show, until_idle=True)
+            _loop(engine, None, publisher, None, None, stop, show, until_idle=True)
             status = publisher.status("done")
             return Run(status, result_of(engine, status))
     finally:
@@ -206,6 +220,7 @@ def _loop(
     engine: Engine,
     writer: Writer | None,
     publisher: Publisher,
+    liveness: Liveness | None,
     web: WebHost | None,
     stop: Stop,
     show: Show,
@@ -221,6 +236,8 @@ def _loop(
     while not stop.asked:
         busy = engine.step()
         phase = "reading" if busy else "waiting"
+        if liveness is not None:
+            engine.announce(liveness.poll())
         changes = publisher.observe()
         if writer is not None:
             unsaved = engine.unsaved

@@ -6,6 +6,31 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureStatus:
+    """One field over a window; None is undefined, or meaningless for its kind."""
+
+    null_rate: float | None = None
+    mean: float | None = None
+    spread: float | None = None
+    sum: float | None = None
+    unseen_rate: float | None = None  # of values that no event had before
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficStatus:
+    """What flowed by in a window, labelled or not; None is undefined."""
+
+    dead_share: float | None = None  # of messages
+    decision_rate: float | None = None  # events scored at least the threshold
+    score_psi: float | None = None  # against the first full window
+    score_psi_expected: float | None = None  # by chance alone
+    label_delay_p50: float | None = None  # seconds
+    label_delay_p90: float | None = None
+    label_delay_p99: float | None = None
+    features: dict[str, FeatureStatus] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WindowStatus:
     """How good the served predictions were over one window of event time; None is undefined."""
 
@@ -18,6 +43,18 @@ class WindowStatus:
     normalized_entropy: float | None
     roc_auc: float | None
     positive_rate: float | None
+    expired: int = 0
+    roc_auc_error: float | None = None  # standard error
+    average_precision: float | None = None
+    ece: float | None = None
+    ece_expected: float | None = None  # of a perfectly calibrated model
+    ece_debiased: float | None = None  # what is left without the part of chance
+    spiegelhalter_z: float | None = None
+    observed_expected: float | None = None
+    precision: float | None = None  # this and the next two at the threshold
+    recall: float | None = None
+    alert_rate: float | None = None
+    traffic: TrafficStatus | None = None
 
     @property
     def coverage(self) -> float | None:

@@ -64,7 +64,7 @@ def inspect_database(path: Path, model: str) -> DatabaseSeen | None:
     if not path.exists():
         return None
     size = sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
-    with _reading(path) as connection:
+    with reading(path) as connection:
         tables = set(inspect(connection).get_table_names())
         schema = (
             connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
@@ -74,7 +74,8 @@ def inspect_database(path: Path, model: str) -> DatabaseSeen | None:
 
 
 @contextmanager
-def _reading(path: Path) -> Generator[Connection]:
+def reading(path: Path) -> Generator[Connection]:
+    """A connection to an existing database that can only read."""
     uri = f"file:{quote(str(path.resolve()))}?mode=ro"
     engine = create_engine(
         "sqlite://",

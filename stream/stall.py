@@ -48,6 +48,9 @@ def maturing(rows: Rows, base: int, first: int, last: int, enough: float) -> tup
     came = 0
     row = last - 1
     while row >= first and expected < enough:
+        if rows.logit[row - base] == 0.0:  # of a model that had learned nothing: it expects nothing
+            row -= 1
+            continue
         expected += 1.0 / (1.0 + np.exp(-rows.logit[row - base]))
         if rows.status[row - base] & POSITIVE:
             came += 1

@@ -181,7 +181,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "crosses": [["shop", "hour"]],
         "time_parts": ["hour", "weekday"],
     },
-    "monitors": {"windows": ["30m", "2h"]},
+    "monitors": {"windows": ["30m", "2h"], "guardrails": ["amount"]},
     "web": {"listen": ""},
 }
 ALERTS: list[dict[str, Any]] = [
@@ -251,6 +251,7 @@ def outcome(engine: Engine) -> dict[str, Any]:
         "watermark": parts.joiner.watermark,
         "metrics": {name: getattr(judged, name) for name in METRICS},
         "windows": engine.qualities(),
+        "traffic": engine.traffic(),
         "standings": {name: replace(standing) for name, standing in parts.rules.standings.items()},
         "outside": parts.panes.outside,
     }

@@ -156,6 +156,9 @@ def test_failing_and_back_nothing_is_lost_and_the_id_stays(receiver, world, capl
     assert "HTTP 500 'no, because'" in lines[0]
     assert lines[1] == f"webhook ({hook.url}) is back, and was told of 2"
     assert (it.status().failures, it.status().delivered, it.status().last_error) == (3, 2, None)
+    hook.codes.append(500)  # once more: it begins from one second again
+    it.commit(change("again"))
+    assert it.delivery.round() == 1.0
 
 
 def test_the_wait_grows_to_ten_minutes_and_no_further(world):
@@ -291,6 +294,18 @@ def test_on_the_way_out_what_is_due_is_sent_and_no_longer_waited_for(receiver, t
         hook.released.set()
         it.delivery._thread.join()
         it.store.close()
+
+
+def test_on_the_way_out_a_slow_receiver_is_left_in_the_middle(world):
+    it = world()
+    slow = SimpleNamespace(place="here", send=lambda _: threading.Event().wait(0.05), repeat=None)
+    delivery = Delivery(it.store.database, "shops", {"log": slow}, now_us=it.wall_us)
+    it.commit(*(change(f"rule-{number}") for number in range(200)), channel="log")
+    delivery.start()
+    delivery.close(within_s=0.3)
+    delivery._thread.join(2.0)
+    assert not delivery._thread.is_alive()
+    assert 0 < delivery.statuses[0].delivered < 20
 
 
 def test_it_survives_its_own_faults(world, caplog):

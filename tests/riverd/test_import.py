@@ -84,6 +84,7 @@ def test_csv_keeps_types(write):
 
 def test_the_last_line_decides_the_type_as_much_as_the_first(write):
     assert rows(write("a.csv", "x\n1\n2\n2.5\n")) == [{"x": 1}, {"x": 2}, {"x": 2.5}]
+    assert rows(write("d.csv", "x\n2.5\n1\n")) == [{"x": 2.5}, {"x": 1}]
     assert rows(write("b.csv", "x\n1\n2\nnine\n")) == [{"x": "1"}, {"x": "2"}, {"x": "nine"}]
     assert rows(write("c.tsv", "x\ty\n1\ta,b\n")) == [{"x": 1, "y": "a,b"}]
 

@@ -420,6 +420,7 @@ def test_force_writes_the_config_anew_and_leaves_topics(capsys):
     capsys.readouterr()
     assert main(["init", "--sample", "events.jsonl", "--force", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert told["kept"] == ["data/events/events.jsonl"]
     assert told["imported"] == []
     assert told["values"] | {"alerts": []} == {k: v for k, v in written().items() if k not in ("source", "storage")} | {
         "alerts": []

@@ -252,3 +252,9 @@ def test_elsewhere_there_is_a_line_every_five_seconds_and_one_for_each_alert():
         "reading: 152,104 events until 2013-02-08 13:00 UTC, 12,044 a second, 45.0 % read;"
         " 1d: logloss 0.4312, AUC 0.743, labelled 97.8 %"
     )
+
+
+def test_a_pause_of_learning_is_in_the_first_line():
+    first, *_ = drawn(replace(TYPICAL, paused_by="rule loss"), 100).splitlines()
+    assert "learning paused by rule loss" in first
+    assert "paused" not in drawn(TYPICAL, 100)

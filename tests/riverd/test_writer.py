@@ -80,10 +80,10 @@ class Run:
             sleep=self.clock.sleep,
         )
 
-    def seconds(self, count, *, dead_letters=0):
+    def seconds(self, count, *, dead_letters=0, urgent=False):
         for _ in range(count):
             self.clock.now_s += 1.0
-            self.writer.poll(dead_letters=dead_letters, events=7)
+            self.writer.poll(dead_letters=dead_letters, events=7, urgent=urgent)
             self.settle()
 
     def settle(self):
@@ -120,6 +120,18 @@ def test_many_new_rows_or_dead_letters_do_not_wait():
     assert run.times() == [1]
     run.seconds(1, dead_letters=writing.MAX_DEAD_LETTERS)
     assert run.times() == [1, 3]
+
+
+def test_what_is_urgent_does_not_wait_unless_writing_would_take_all_the_time():
+    run = Run()
+    run.seconds(3, urgent=True)
+    assert run.times() == [1, 2, 3]
+    run.seconds(56)
+    assert run.times() == [1, 2, 3]
+    run = Run()
+    run.store.write_s = 0.5
+    run.seconds(20, urgent=True)
+    assert len(run.times()) <= 5  # a tenth of the time
 
 
 def test_after_a_fault_it_tries_again_ever_more_rarely_and_loses_nothing(caplog):

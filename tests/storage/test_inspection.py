@@ -3,11 +3,12 @@
 import hashlib
 
 import pytest
+from sqlalchemy import text
 
 from storage.blocks import Block
 from storage.checkpoint import Checkpoint
-from storage.errors import NotADatabase
-from storage.inspection import inspect_database
+from storage.errors import NotADatabase, ReadOnly
+from storage.inspection import inspect_database, reading
 from storage.snapshots import NewSnapshot
 from storage.tables import REVISIONS
 from stream.records import AlertChange, DeadLetter
@@ -70,6 +71,12 @@ def test_a_writer_in_the_middle_does_not_matter(open_store, path):
     with store.database.writing():
         assert inspect_database(path, "late-flights").model.state == b"abc"
     assert hashlib.sha256(path.read_bytes()).digest() == before
+
+
+def test_it_could_not_write_if_it_wanted(open_store, path):
+    open_store().close()
+    with pytest.raises(ReadOnly, match="read-only"), reading(path) as connection:
+        connection.execute(text("DELETE FROM leases"))
 
 
 def test_something_else_is_said_to_be_so(path):
