@@ -130,7 +130,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             slots,
             values,
             0,
-            np.empty((4, plan.width)),
+            kernels.new_scratch(plan.width),
         )
         return Prediction(logit, slots[:size], values[:size])
 
@@ -158,7 +158,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             size,
             label,
             importance,
-            np.empty((4, size)),
+            kernels.new_scratch(size),
         )
 
     def drop(self, prediction: Prediction) -> None:  # noqa: ARG002 - the mixture will need it
@@ -197,7 +197,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._settings,
             np.empty(plan.width, np.uint32),
             np.empty(plan.width, np.float32),
-            np.empty((4, plan.width)),
+            kernels.new_scratch(plan.width),
         )
 
     def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
@@ -263,7 +263,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._settings,
             np.empty(plan.width, np.uint32),
             np.empty(plan.width, np.float32),
-            np.empty((4, plan.width)),
+            kernels.new_scratch(plan.width),
             logits,
         )
         return logits

@@ -46,7 +46,7 @@ class StreamModel:
             categories=categories, numbers=numbers, crosses=crosses, statistics=statistics, words=words
         )
         self._state = new_state(bits=bits, numbers=len(numbers))
-        self._scratch = np.empty((4, self._plan.width))
+        self._scratch = kernels.new_scratch(self._plan.width)
 
     @property
     def width(self) -> int:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 
 from models.features import columns_of_dict
-from models.kernels import learn, logit_of
+from models.kernels import learn, logit_of, new_scratch
 from models.logistic_regression import LogisticRegression
 from models.state import new_state
 from tests.models.reference import FTRL
@@ -92,7 +92,7 @@ def test_the_gradient_is_that_of_the_log_loss(label):
     state = new_state(bits=bits, numbers=0)
     state.weights[slots, 0] = rng.integers(-128, 128, len(slots)) / 128
     state.weights[slots, 1] = n
-    scratch = np.empty((4, len(slots)))
+    scratch = new_scratch(len(slots))
 
     def log_loss(slot, change):
         state.weights[slot, 0] -= change  # exact: multiples of 2^-10
