@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +23,11 @@ def delay_edges_s() -> NDArray[np.float64]:
     return 2.0 ** (FIRST_OCTAVE + octave) * (1 + within / PER_OCTAVE) / MICROSECONDS
 
 
-def delay_quantile_s(delays: NDArray[np.int64], quantile: float) -> float | None:
-    """The delay in seconds that a share ``quantile`` of the labels did not exceed; None without labels.
+_UPPER_S = delay_edges_s()
+
+
+def delay_quantiles_s(delays: NDArray[np.int64], quantiles: Sequence[float]) -> list[float | None]:
+    """The delays in seconds that these shares of the labels did not exceed; None without labels.
 
     ``delays`` is a histogram of shape (DELAY_BINS,). Within a bin delays are taken as evenly spread, so the answer
     is right to an eighth, mostly much closer. A label that came before its event took no time.
@@ -31,16 +36,17 @@ def delay_quantile_s(delays: NDArray[np.int64], quantile: float) -> float | None
     --------
     >>> delays = np.zeros(DELAY_BINS, dtype=np.int64)
     >>> delays[[0, 100]] = 1, 3
-    >>> round(delay_quantile_s(delays, 0.5), 2)
-    5.94
+    >>> [round(delay, 2) for delay in delay_quantiles_s(delays, (0.5, 0.9))]
+    [5.94, 6.22]
     """
-    total = int(delays.sum())
-    if not total:
-        return None
     reached = np.cumsum(delays)
-    wanted = quantile * total
-    place = int(np.searchsorted(reached, wanted))
-    upper = delay_edges_s()
-    low = float(upper[place - 1]) if place else 0.0
-    before = int(reached[place]) - int(delays[place])
-    return low + (float(upper[place]) - low) * (wanted - before) / int(delays[place])
+    total = int(reached[-1])
+    if not total:
+        return [None] * len(quantiles)
+    answers: list[float | None] = []
+    for quantile in quantiles:
+        place = int(np.searchsorted(reached, quantile * total))
+        low = float(_UPPER_S[place - 1]) if place else 0.0
+        within = (quantile * total - int(reached[place]) + int(delays[place])) / int(delays[place])
+        answers.append(low + (float(_UPPER_S[place]) - low) * within)
+    return answers

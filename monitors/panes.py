@@ -158,8 +158,7 @@ class Panes:
         if window_us not in self.windows_us:
             raise ValueError(f"no window of {window_us} us, only {self.windows_us}")
         if end == "final":
-            known_us = now_us if self._clock[WATERMARK] == NEVER else min(now_us, int(self._clock[WATERMARK]))
-            last = (known_us - self.join_window_us) // self.pane_us - 1
+            last = self.final_end(now_us) // self.pane_us - 1
             reached = min(last, self._final_before() - 1)
         else:
             reached = last = (now_us - 1) // self.pane_us
@@ -181,6 +180,11 @@ class Panes:
         )
         events, expired = traffic.tolist()
         return Window(first * self.pane_us, (last + 1) * self.pane_us, Tally(events, expired, counts, sums))
+
+    def final_end(self, now_us: int) -> int:
+        """Event time up to which panes are final at ``now_us``."""
+        known_us = now_us if self._clock[WATERMARK] == NEVER else min(now_us, int(self._clock[WATERMARK]))
+        return (known_us - self.join_window_us) // self.pane_us * self.pane_us
 
     def _final_before(self) -> int:
         watermark_us = int(self._clock[WATERMARK])

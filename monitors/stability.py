@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -43,20 +44,25 @@ def score_psi(reference: Ints, current: Ints) -> Stability | None:
     m, n = int(reference.sum()), int(current.sum())
     if not m or not n:
         return None
-    # a group ends with the bin that completes a further twentieth of the reference
-    twentieths = np.cumsum(reference) * GROUPS // m
-    group = np.concatenate([[0], twentieths[:-1]])
-    group = np.minimum(group, group[np.searchsorted(twentieths, GROUPS)])  # what lies above all counts with the highest
-    _, group = np.unique(group, return_inverse=True)
-    count = int(group[-1]) + 1
+    psi, groups = _psi(np.ascontiguousarray(reference), np.ascontiguousarray(current), m, n)
+    return Stability(psi, (groups - 1) * (1 / n + 1 / m))
+
+
+@njit(cache=True)
+def _psi(reference: Ints, current: Ints, m: int, n: int) -> tuple[float, int]:
+    then, now = np.zeros(GROUPS, dtype=np.int64), np.zeros(GROUPS, dtype=np.int64)
+    groups, taken, closed = 0, 0, True
+    for j in range(len(reference)):
+        if closed and taken < m:  # what lies above all of the reference counts with its highest group
+            groups += 1
+        then[groups - 1] += reference[j]
+        now[groups - 1] += current[j]
+        # a group ends with the bin that completes a further twentieth of the reference
+        closed = (taken + reference[j]) * GROUPS // m > taken * GROUPS // m
+        taken += reference[j]
     psi = 0.0
-    for then, now in zip(_merged(reference, group, count), _merged(current, group, count), strict=True):
-        share_then, share_now = (then + 0.5) / (m + 0.5 * count), (now + 0.5) / (n + 0.5 * count)
+    for i in range(groups):
+        share_then = (then[i] + 0.5) / (m + 0.5 * groups)
+        share_now = (now[i] + 0.5) / (n + 0.5 * groups)
         psi += (share_now - share_then) * math.log(share_now / share_then)
-    return Stability(psi, (count - 1) * (1 / n + 1 / m))
-
-
-def _merged(histogram: Ints, group: Ints, count: int) -> list[int]:
-    merged = np.zeros(count, dtype=np.int64)
-    np.add.at(merged, group, histogram)
-    return merged.tolist()
+    return psi, groups

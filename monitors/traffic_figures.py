@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.delays import delay_quantile_s
+from monitors.delays import delay_quantiles_s
 from monitors.metrics import share_above
 from monitors.stability import score_psi
 from monitors.traffic_kernels import DEAD, EVENTS, LABELS, MESSAGES
@@ -116,6 +116,7 @@ def traffic_figures(
     """
     events, messages = int(books[EVENTS]), int(books[MESSAGES])
     stability = score_psi(reference, scores)
+    p50, p90, p99 = delay_quantiles_s(delays, (0.5, 0.9, 0.99))
     return Traffic(
         events=events,
         messages=messages,
@@ -124,9 +125,9 @@ def traffic_figures(
         decision_rate=share_above(scores, threshold) / events if events else None,
         score_psi=stability.psi if stability else None,
         score_psi_expected=stability.expected if stability else None,
-        label_delay_p50=delay_quantile_s(delays, 0.5),
-        label_delay_p90=delay_quantile_s(delays, 0.9),
-        label_delay_p99=delay_quantile_s(delays, 0.99),
+        label_delay_p50=p50,
+        label_delay_p90=p90,
+        label_delay_p99=p99,
         features={name: _category(events, *counted) for name, counted in categories.items()}
         | {name: _number(events, *moments) for name, moments in numbers.items()},
     )

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from riverd.alert_checks import BUILT_IN_ALERTS
 from riverd.alertmanager import notice_of
-from riverd.config import BUILT_IN_ALERTS, CHANNELS, Config
+from riverd.config import CHANNELS, Config
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from storage.arrays import decode, encode
@@ -68,6 +69,7 @@ class Capture:
             dead_letters=self.unsaved.dead_letters,
             snapshot=snapshot,
             notices=self.notices,
+            history=self.unsaved.history,
         )
 
 
@@ -157,6 +159,7 @@ class Checkpointer:
         self._unsaved_traffic.update(capture.traffic_places)
         engine.unsaved.alerts[:0] = capture.unsaved.alerts
         engine.unsaved.dead_letters[:0] = capture.unsaved.dead_letters
+        engine.unsaved.history[:0] = capture.unsaved.history
         engine.unsaved.learning |= capture.unsaved.learning
 
     def _capture_rows(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[tuple[int, int]]:

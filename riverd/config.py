@@ -20,8 +20,8 @@ from pydantic import (
 from monitors.panes import PANES_AT_MOST, panes_needed
 from monitors.quality import THRESHOLD
 from monitors.rules import LIVENESS_METRICS, METRICS
-from monitors.traffic_figures import FEATURE_METRICS, GUARDRAILS
 from riverd.addresses import Listen, check_url, parse_listen
+from riverd.alert_checks import check_alerts
 from riverd.durations import UNITS_US, format_duration, parse_duration
 
 Duration = Annotated[
@@ -33,7 +33,6 @@ Url = Annotated[str, AfterValidator(check_url)]
 TICKS_PER_WINDOW = 24
 SHORTEST_TICK_US = UNITS_US["m"]
 TIME_PARTS = ("hour", "weekday")
-DEAD_LETTER_RULE, STALL_RULE = BUILT_IN_ALERTS = ("dead-letters", "labels-stalled")  # nobody has to ask for them
 CHANNELS = ("log", "webhook", "alertmanager")  # actions that tell somebody
 
 
@@ -329,81 +328,7 @@ class Config(Section):
                 f"(1/{TICKS_PER_WINDOW} of the shortest window), but {PANES_AT_MOST:,} fit into memory.\n"
                 f"  Make the shortest window longer, or the longest or the join window shorter."
             )
-        self._alerts_fit()
-
-    def _alerts_fit(self) -> None:
-        windows = self.monitors.windows
-        names = [alert.name for alert in self.alerts]
-        for alert in self.alerts:
-            place = f"[[alerts]] {alert.name!r}"
-            if alert.name in BUILT_IN_ALERTS:
-                raise ValueError(f"{place} is the name of an alert of riverd's own.\n  Choose another.")
-            if names.count(alert.name) > 1:
-                raise ValueError(f"{place} stands there twice.\n  Give each rule a name of its own.")
-            if (alert.above is None) == (alert.below is None):
-                raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
-            self._recovers(alert, place)
-            self._deliverable(alert, place)
-            self._has_target(alert, place)
-            if alert.liveness:
-                continue
-            if alert.window is None:
-                raise ValueError(f'{place} window is missing.\n  Add window = "{format_duration(windows[0])}" there.')
-            if alert.window not in windows:
-                known = ", ".join(f'"{format_duration(window)}"' for window in windows)
-                raise ValueError(
-                    f'{place}: window = "{format_duration(alert.window)}" is not among [monitors] windows ({known}).\n'
-                    f"  Add it there, or use one of those."
-                )
-
-    def _has_target(self, alert: Alert, place: str) -> None:
-        if alert.liveness and alert.window is not None:
-            raise ValueError(
-                f'{place}: metric = "{alert.metric}" looks at the clock, not at a window.\n  Remove window.'
-            )
-        if alert.liveness and "pause" in alert.action:
-            raise ValueError(
-                f'{place}: metric = "{alert.metric}" can\'t pause learning, which must not depend on the clock.\n'
-                '  Take "pause" out of action.'
-            )
-        if alert.metric not in FEATURE_METRICS:
-            if alert.feature is not None:
-                raise ValueError(f'{place}: metric = "{alert.metric}" is not of a feature.\n  Remove feature.')
-            return
-        known = self._features_with(alert.metric)
-        named = ", ".join(f'"{name}"' for name in known) or f"none; see {_listed(alert.metric)}"
-        if alert.feature is None:
-            raise ValueError(f'{place} metric = "{alert.metric}" needs a feature.\n  Name one of: {named}.')
-        if alert.feature not in known:
-            raise ValueError(
-                f'{place}: feature = "{alert.feature}" has no {alert.metric}.\n  Those that have one: {named}.'
-            )
-
-    def _features_with(self, metric: str) -> list[str]:
-        """The fields of which a metric can be taken."""
-        features, guardrails = self.features, self.monitors.guardrails
-        numbers = [*dict.fromkeys([*features.numbers, *guardrails])]
-        if metric in GUARDRAILS:
-            return guardrails
-        if metric == "null_rate":
-            return [*dict.fromkeys([*features.categories, *numbers, *features.buckets])]
-        return features.categories if metric == "unseen_rate" else numbers
-
-    def _deliverable(self, alert: Alert, place: str) -> None:
-        for channel, url in (("webhook", self.delivery.webhook), ("alertmanager", self.delivery.alertmanager)):
-            if channel in alert.action and url is None:
-                raise ValueError(
-                    f'{place} action = "{channel}" needs its address.\n'
-                    f'  Add {channel} = "https://..." under [delivery].'
-                )
-
-    def _recovers(self, alert: Alert, place: str) -> None:
-        if alert.recover is None:
-            return
-        if alert.above is not None and alert.recover > alert.above:
-            raise ValueError(f"{place} recover lies above the bound.\n  Write at most {alert.above:g}.")
-        if alert.below is not None and alert.recover < alert.below:
-            raise ValueError(f"{place} recover lies below the bound.\n  Write at least {alert.below:g}.")
+        check_alerts(self)
 
     @property
     def learned_from(self) -> dict[str, Any]:
@@ -414,13 +339,6 @@ class Config(Section):
         dump["model"].pop("name")
         dump["monitors"].pop("threshold")  # figures are read off with it, nothing is kept under it
         return dump
-
-
-def _listed(metric: str) -> str:
-    """Where the config lists the fields of which a metric can be taken."""
-    if metric in GUARDRAILS:
-        return "[monitors] guardrails"
-    return {"null_rate": "[features]", "unseen_rate": "[features] categories"}.get(metric, "[features] numbers")
 
 
 def as_tuple(values: Any) -> tuple[Any, ...]:

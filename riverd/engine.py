@@ -14,10 +14,13 @@ from monitors.panes import End
 from monitors.quality import Quality, quality
 from monitors.rules import Judged
 from monitors.traffic_figures import Traffic
+from riverd.alert_checks import STALL_RULE
 from riverd.assembly import Parts
-from riverd.config import STALL_RULE, Config
+from riverd.config import Config
 from riverd.durations import format_duration
+from riverd.history import history_due, history_of
 from riverd.redaction import redact
+from storage.history import Figures
 from stream.decoding import Chunk
 from stream.join_state import REJECTED_CONFLICT
 from stream.joiner import Step
@@ -40,6 +43,7 @@ class Unsaved:
 
     alerts: list[AlertChange] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    history: list[Figures] = field(default_factory=list)
     learning: bool = False  # was paused or resumed
 
     @property
@@ -265,11 +269,20 @@ class Engine:
         self.parts.panes.advance(decided_us)
         traffic.count(tick_us, messages=fates["messages"], dead=fates["dead"])
         traffic.advance(tick_us, decided_us)
+        kept = [window_us for window_us in self.config.monitors.windows if history_due(tick_us, window_us)]
+        asked: set[tuple[int, End]] = {(rule.window_us, rule.on) for rule in rules.rules}
+        for window_us in kept:
+            asked.add((window_us, "final"))
         judged = {
             (window_us, end): Judged(self._quality(end, window_us, tick_us), self._traffic(end, window_us, tick_us))
-            for window_us, end in sorted({(rule.window_us, rule.on) for rule in rules.rules})
+            for window_us, end in sorted(asked)
         }
         changes = rules.evaluate(tick_us, lambda rule: rule.verdict(judged[rule.window_us, rule.on]))
+        final_us = self.parts.panes.final_end(tick_us)
+        for window_us in kept:
+            self.unsaved.history += history_of(
+                judged[window_us, "final"], format_duration(window_us), decided_us=final_us, asked_us=tick_us
+            )
         changes += self._watch_stall(tick_us)
         changes += self._watch_dead_letters(tick_us)
         self.announce(changes)

@@ -90,8 +90,10 @@ def _wrong(fault: Any) -> str:
             return (
                 f"is not a {'whole' if fault['type'].startswith('int') else 'finite'} number.\n  Write one, unquoted."
             )
-        case "less_than_equal" | "less_than":
+        case "less_than_equal":
             return f"is too large.\n  Write at most {bounds['le']:g}."
+        case "less_than":
+            return f"is too large.\n  Write less than {bounds['lt']:g}."
         case "greater_than_equal":
             return f"is too small.\n  Write at least {bounds['ge']:g}."
         case "greater_than":

@@ -11,7 +11,10 @@ from riverd.status import Status
 from storage.alerts import Alert
 from stream.timestamps import to_text
 
-METRICS = ("logloss", "normalized_entropy", "roc_auc", "average_precision", "ece", "observed_expected")
+METRICS = (
+    "logloss", "normalized_entropy", "roc_auc", "average_precision", "ece", "ece_expected", "ece_debiased",
+    "spiegelhalter_z", "observed_expected", "precision", "recall", "alert_rate",
+)  # fmt: skip
 
 
 def result_of(engine: Engine, status: Status, *, stored: Sequence[Alert] = ()) -> dict[str, Any]:
@@ -20,7 +23,7 @@ def result_of(engine: Engine, status: Status, *, stored: Sequence[Alert] = ()) -
     ``metrics`` are over everything this model has judged, ``alerts`` over all its runs where they are
     ``stored``, else over this one.
     """
-    judged = quality(engine.parts.panes.total)
+    judged = quality(engine.parts.panes.total, threshold=engine.config.monitors.threshold)
     return {
         "model": status.model,
         "model_sha256": engine.parts.model.sha256,

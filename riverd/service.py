@@ -145,7 +145,7 @@ def run(
                 snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
                 reached=reached,
                 on_commit=delivery.wake,
-                sleep=stop.wait,
+                sleep=lambda wait_s: _wait_alive(stop, wait_s, web, lambda: publisher.status("waiting")),
             )
             began_us, before = wall_clock_us(), store.alerts()
             liveness = Liveness(
@@ -256,6 +256,15 @@ def _loop(
             return
         if not busy and not until_idle:
             time.sleep(IDLE_S)
+
+
+def _wait_alive(stop: Stop, wait_s: float, web: WebHost | None, status: Callable[[], Status]) -> None:
+    """While the engine waits for the store it lives, and must not be taken for dead."""
+    until_s = time.monotonic() + wait_s
+    while not stop.asked and (left_s := until_s - time.monotonic()) > 0:
+        if web is not None:
+            web.poll(status)
+        stop.wait(min(left_s, 1.0))
 
 
 def _events(engine: Engine) -> int:

@@ -39,7 +39,7 @@ def top(client: Client) -> None:
                 return
             try:
                 status = client.status()
-                pass
+                gone_s = None
             except NobodyThereError:
                 gone_s = gone_s or time.monotonic()
                 waited = span(time.monotonic() - gone_s)

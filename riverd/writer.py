@@ -15,7 +15,7 @@ from storage.store import Store
 
 log = logging.getLogger("riverd")
 
-MAX_NEW_ROWS = 200_000  # a checkpoint is due however young the last: it keeps the pause short
+MAX_NEW_ROWS = 400_000  # a checkpoint is due however young the last: it keeps the pause short
 MAX_DEAD_LETTERS = 1_000
 SHARE = 10  # writing takes at most a tenth of the time, unless rows press
 URGENT_S = 1.0

@@ -22,6 +22,7 @@ from storage.blocks import (
 from storage.database import Database
 from storage.deadletters import prune_dead_letters, write_dead_letters
 from storage.errors import Fenced
+from storage.history import Figures, prune_history, write_history
 from storage.outbox import Notice, prune_outbox, write_outbox
 from storage.snapshots import NewSnapshot, prune_snapshots, write_snapshot
 from storage.tables import blocks, checkpoints, leases, snapshots
@@ -39,6 +40,7 @@ FAIL_POINTS = (
     "checkpoint.alerts",
     "checkpoint.outbox",
     "checkpoint.dead_letters",
+    "checkpoint.history",
     "checkpoint.snapshot",
     "checkpoint.prune",
     "checkpoint.commit",
@@ -56,6 +58,7 @@ class Checkpoint:
     dead_letters: Sequence[DeadLetter] = field(default_factory=tuple)
     snapshot: NewSnapshot | None = None
     notices: Sequence[Notice] = field(default_factory=tuple)  # to be delivered
+    history: Sequence[Figures] = field(default_factory=tuple)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,10 @@ def commit(
     4. alerts;
     5. the outbox: whom to tell of them;
     6. dead letters;
-    7. the snapshot, if any;
-    8. prune what neither this checkpoint nor the previous one needs, and what is too old;
-    9. commit.
+    7. how metrics went;
+    8. the snapshot, if any;
+    9. prune what neither this checkpoint nor the previous one needs, and what is too old;
+    10. commit.
 
     Parameters
     ----------
@@ -140,10 +144,12 @@ def commit(
         write_outbox(connection, model, checkpoint.notices, at=at)
         reached("checkpoint.dead_letters")  # 6
         write_dead_letters(connection, model, checkpoint.dead_letters, at=at)
-        reached("checkpoint.snapshot")  # 7
+        reached("checkpoint.history")  # 7
+        write_history(connection, model, checkpoint.history)
+        reached("checkpoint.snapshot")  # 8
         if checkpoint.snapshot is not None:
             snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
-        reached("checkpoint.prune")  # 8
+        reached("checkpoint.prune")  # 9
         oldest_kept = number - KEEP + 1
         connection.execute(delete(checkpoints).where(checkpoints.c.model == model, checkpoints.c.number < oldest_kept))
         delete_versions(connection, model, superseded(versions, oldest_kept=oldest_kept))
@@ -151,12 +157,14 @@ def commit(
             prune_alerts(connection, model)
         if checkpoint.notices:
             prune_outbox(connection, model)
+        if checkpoint.history:
+            prune_history(connection, model)
         if checkpoint.dead_letters or checkpoint.snapshot is not None:  # a quiet stream forgets them as well
             before = None if keep_dead_letters_us is None else at - keep_dead_letters_us
             prune_dead_letters(connection, model, before=before)
         if checkpoint.snapshot is not None:
             prune_snapshots(connection, model)
-        reached("checkpoint.commit")  # 9
+        reached("checkpoint.commit")  # 10
     reached("checkpoint.committed")
     written = len(checkpoint.state) + sum(len(block.data or b"") for block in checkpoint.blocks)
     written += 0 if checkpoint.snapshot is None else len(checkpoint.snapshot.data)
@@ -176,7 +184,7 @@ def _check_epoch(connection: Connection, model: str, epoch: int) -> None:
 
 
 def _forget_after(connection: Connection, model: str, number: int) -> None:
-    # Damaged checkpoints: their part of the stream is run again. Alerts, the outbox and dead letters stay,
+    # Damaged checkpoints: their part of the stream is run again. Alerts, the outbox, dead letters and history stay,
     # writing them twice changes nothing; snapshots are made anew, under the same numbers.
     for table, column in (
         (checkpoints, checkpoints.c.number),

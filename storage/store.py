@@ -17,6 +17,7 @@ from storage.deadletters import (
     read_dead_letters,
 )
 from storage.errors import Fenced
+from storage.history import Figures, read_history
 from storage.lease import Lease, acquire_lease
 from storage.load import Loaded, load
 from storage.snapshots import Snapshot, read_snapshot_data, read_snapshots
@@ -133,6 +134,13 @@ class Store:
         """Return the alerts as of the last checkpoint, the latest to start first."""
         with self.database.reading() as connection:
             return read_alerts(connection, self.model)
+
+    def history(
+        self, *, window: str | None = None, kind: str | None = None, from_us: int | None = None
+    ) -> list[Figures]:
+        """Return how metrics went, in the order of event time: of one window, of one kind, or all."""
+        with self.database.reading() as connection:
+            return read_history(connection, self.model, window=window, kind=kind, from_us=from_us)
 
     def dead_letters(self, *, limit: int | None, reason: str | None = None) -> list[StoredDeadLetter]:
         """Return at most ``limit`` dead letters, the newest first; ``reason`` is a part of theirs."""

@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 # The migrations in order; the last one makes the tables below.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 metadata = MetaData()
 
@@ -117,4 +117,16 @@ outbox = Table(
     Column("body", LargeBinary, nullable=False),
     UniqueConstraint("id", name="uq_outbox_id"),
     Index("ix_outbox_channel", "model", "channel", "delivered_at", "number"),
+)
+
+metric_history = Table(
+    "metric_history",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("window", Text, primary_key=True),
+    Column("end", Text, primary_key=True),  # "final"
+    Column("kind", Text, primary_key=True),  # "outcomes" | "traffic"
+    Column("at", BigInteger, primary_key=True, autoincrement=False),  # event time: the end of the window
+    Column("values", Text, nullable=False),  # JSON: by metric, "null_rate[temp]" where it is of a field
+    Index("ix_metric_history_newest", "model", "at"),
 )

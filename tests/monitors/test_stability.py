@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitors.delays import delay_edges_s, delay_quantile_s
+from monitors import stability
+from monitors.delays import delay_edges_s, delay_quantiles_s
 from monitors.stability import GROUPS, score_psi
 from monitors.traffic_kernels import DELAY_BINS, delay_bin
+
+
+def delay_quantile_s(delays, quantile):
+    return delay_quantiles_s(delays, [quantile])[0]
+
 
 histograms = st.lists(st.integers(0, 50), min_size=5, max_size=60).map(np.array)
 
@@ -80,3 +86,9 @@ def test_edges_rise_and_labels_that_took_no_time_are_in_the_first():
     assert [delay_bin(delay) for delay in (-(10**12), 0, 1023, 1024)] == [0, 0, 0, 1]
     assert delay_bin(2**62) == DELAY_BINS - 1
     assert delay_quantile_s(np.zeros(DELAY_BINS, dtype=np.int64), 0.5) is None
+
+
+def test_the_kernel_has_one_signature():
+    histogram = np.arange(512)
+    score_psi(histogram, histogram[::-1])
+    assert len(stability._psi.signatures) == 1

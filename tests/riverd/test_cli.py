@@ -34,7 +34,7 @@ def with_stream(tmp_path):
 
 def test_help_names_every_command(riverd):
     text = riverd("--help").stdout
-    assert all(f"\n    {command} " in text for command in ("demo", "run", "replay"))
+    assert all(f"\n    {command} " in text for command in ("demo", "run", "replay", "top", "learning"))
     assert "--until-idle" in riverd("run", "--help").stdout
 
 

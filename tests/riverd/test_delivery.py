@@ -33,11 +33,11 @@ class World:
 
     def __init__(self, tmp_path, **delivery):
         self.now_s = 0.0
+        settings = config(delivery=delivery)
+        self.receivers = receivers_of(settings, external_url="http://here:1", now_us=self.wall_us)
         self.store = Store.open(f"sqlite:///{tmp_path}/riverd.db", "shops", now=self.wall_us)
         self.store.acquire()
         self.store.load()
-        settings = config(delivery=delivery)
-        self.receivers = receivers_of(settings, external_url="http://here:1", now_us=self.wall_us)
         self.delivery = Delivery(
             self.store.database, "shops", self.receivers,
             now_us=self.wall_us, monotonic_s=lambda: self.now_s, jitter=lambda: 1.0,

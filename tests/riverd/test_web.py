@@ -425,7 +425,7 @@ def test_an_address_that_is_taken_is_explained():
 
 def test_other_machines_are_let_in_with_a_token_alone(monkeypatch):
     monkeypatch.delenv("RIVERD_TOKEN", raising=False)
-    with pytest.raises(ConfigError, match="lets other machines in, but RIVERD_TOKEN is not set.\n  Set it"):
+    with pytest.raises(ConfigError, match=r"lets other machines in, but RIVERD_TOKEN is not set.\n  Set it"):
         WebHost(Listen("0.0.0.0", 0), obey=print)
 
 

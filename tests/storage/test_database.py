@@ -52,7 +52,7 @@ def test_the_migrations_make_the_tables(database):
         metadata.create_all(connection)
         assert migrated == shape(connection)
     engine.dispose()
-    assert len(migrated) == 7
+    assert len(migrated) == 8
 
 
 def test_the_list_of_revisions_is_the_folder_of_migrations():

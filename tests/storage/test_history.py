@@ -1,4 +1,4 @@
-"""Alerts and dead letters: written once however often they are sent, and no more than a bounded number."""
+"""Alerts, dead letters and metrics: written once however often they are sent, and no more than a bounded number."""
 
 import math
 
@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage import alerts, deadletters
+from storage import alerts, deadletters, history
 from storage.alerts import Alert
 from storage.checkpoint import Checkpoint
+from storage.history import Figures
 from storage.store import Store
 from stream.records import AlertChange, DeadLetter
 
@@ -97,3 +98,32 @@ def test_dead_letters_are_bounded(store, monkeypatch):
     monkeypatch.setattr(deadletters, "KEEP", 3)
     store.commit(Checkpoint(b"", dead_letters=[letter(position) for position in range(10)]))
     assert [found.letter.position for found in store.dead_letters(limit=99)] == [9, 8, 7]
+
+
+def figures(at, value=0.5, *, window="1d", kind="outcomes"):
+    return Figures(at, window, kind, {"logloss": value})
+
+
+def test_the_history_of_metrics_is_read_in_the_order_of_time(store):
+    written = [figures(3), figures(1, 0.1), figures(1, 0.2, window="7d"), figures(2, kind="traffic")]
+    store.commit(Checkpoint(b"", history=written))
+    assert store.history() == [written[1], written[2], written[3], written[0]]
+    assert store.history(window="1d", kind="outcomes") == [written[1], written[0]]
+    assert store.history(from_us=2) == [written[3], written[0]]
+
+
+def test_figures_written_again_stand_once_with_their_last_values(store):
+    store.commit(Checkpoint(b"", history=[figures(1, 0.1)]))
+    store.commit(Checkpoint(b"", history=[figures(1, 0.2), figures(1, 0.2)]))
+    assert store.history() == [figures(1, 0.2)]
+
+
+def test_the_newest_figures_are_kept_and_those_of_other_models(store, monkeypatch):
+    monkeypatch.setattr(history, "KEEP", 5)
+    with store.database.writing() as connection:
+        history.write_history(connection, "other", [figures(at) for at in range(9)])
+    for at in range(20):
+        store.commit(Checkpoint(b"", history=[figures(np.int64(at), np.float64(at))]))
+        assert store.history() == [figures(kept, float(kept)) for kept in range(max(0, at - 4), at + 1)]
+    with store.database.reading() as connection:
+        assert len(history.read_history(connection, "other")) == 9

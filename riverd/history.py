@@ -1,0 +1,43 @@
+"""What of a window's figures goes into the history."""
+
+from __future__ import annotations
+
+from monitors.quality import METRICS as QUALITY_METRICS
+from monitors.rules import Judged
+from monitors.traffic_figures import WHOLE_METRICS
+from riverd.config import TICKS_PER_WINDOW
+from storage.history import Figures
+
+OF_A_FEATURE = ("null_rate", "unseen_rate", "mean", "spread", "sum")
+
+
+def history_due(tick_us: int, window_us: int) -> bool:
+    """Whether a window is kept at this tick: so many times in its own length."""
+    return tick_us % max(window_us // TICKS_PER_WINDOW, 1) == 0
+
+
+def history_of(judged: Judged, window: str, *, decided_us: int, asked_us: int) -> list[Figures]:
+    """Every figure that is defined.
+
+    Parameters
+    ----------
+    judged
+        A window of final panes.
+    window
+        Its name, as configured: "1d".
+    decided_us
+        Where the window of labels ends.
+    asked_us
+        Where the window of events and messages ends: those are known a join window earlier.
+    """
+    outcomes = {metric: getattr(judged.quality, metric) for metric in QUALITY_METRICS}
+    traffic: dict[str, float | None] = {}
+    for metric in WHOLE_METRICS:
+        (outcomes if metric.startswith("label_delay") else traffic)[metric] = getattr(judged.traffic, metric)
+    for name, figures in judged.traffic.features.items():
+        traffic |= {f"{metric}[{name}]": getattr(figures, metric) for metric in OF_A_FEATURE}
+    return [
+        Figures(at, window, kind, defined)
+        for at, kind, values in ((decided_us, "outcomes", outcomes), (asked_us, "traffic", traffic))
+        if (defined := {metric: value for metric, value in values.items() if value is not None})
+    ]
