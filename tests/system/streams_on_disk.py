@@ -21,7 +21,7 @@ def configure(
     """Make the folder, with a riverd.toml that reads ``data`` and takes a checkpoint whenever it can."""
     folder.mkdir(exist_ok=True)
     changed: dict[str, Mapping[str, Any]] = {
-        "source": {"path": str(data), "poll_records": 250, "idle_after": "100ms"},
+        "source": {"path": str(data), "poll_records": 50, "idle_after": "100ms"},
         "storage": {"checkpoint": "0s"},
         "monitors": {"windows": ["2h"]},
     }

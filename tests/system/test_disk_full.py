@@ -81,7 +81,7 @@ def test_a_run_that_ends_while_it_is_full(disk, data, tmp_path):
     checkpoints = itertools.count(1)
 
     def reached(place):
-        if place == "checkpoint.begin" and next(checkpoints) == 5:
+        if place == "checkpoint.begin" and next(checkpoints) == 3:
             disk.fill(os.getpid())
 
     child = run_child(folder, reached=reached)
