@@ -15,7 +15,6 @@ from riverd.start_commands import START_COMMANDS, add_start_commands
 if TYPE_CHECKING:
     from riverd.client import Client
     from riverd.service import Run
-    from riverd.status import Status
 
 EPILOG = """examples:
   riverd init --sample events.jsonl             a config from samples of your own data
@@ -196,14 +195,10 @@ def _screen(options: argparse.Namespace) -> Any:
     from contextlib import nullcontext
 
     if options.json or not sys.stdout.isatty():
-        return nullcontext(_show_nothing)
+        return nullcontext(None)
     from riverd.terminal import screen
 
     return screen()
-
-
-def _show_nothing(status: Status) -> None:
-    """The log says enough."""
 
 
 def _report(options: argparse.Namespace, ended: Run) -> None:

@@ -37,7 +37,14 @@ CHANNELS = ("log", "webhook", "alertmanager")  # actions that tell somebody
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 Ids = Name | Annotated[list[Name], Field(min_length=1, max_length=8)]  # one field, or several together
@@ -48,37 +55,58 @@ Values = Scalar | Annotated[list[Scalar], Field(min_length=1, max_length=100)]
 class Model(Section):
     """The learner."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # keys all that is stored
-    kind: Literal["ftrl", "external"] = "ftrl"  # "external": the event brings the score of another model
-    bits: Annotated[int, Field(ge=8, le=28)] = 18  # 2^bits weights
-    alpha: Annotated[float, Field(gt=0, le=100)] = 0.3  # learning rate before gradients shrink it
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    """Keys all that is stored: another name learns the stream anew."""
+    kind: Literal["ftrl", "external"] = "ftrl"
+    """"ftrl" learns; "external" judges the scores that events bring from another model."""
+    bits: Annotated[int, Field(ge=8, le=28)] = 18
+    """There are 2^bits weights; `riverd check` says how many features share one."""
+    alpha: Annotated[float, Field(gt=0, le=100)] = 0.3
+    """Learning rate of a weight before its gradients have shrunk it."""
     beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Steps that keep the first learning rate."""
     l1: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Weights whose evidence stays below it are exactly zero; the bias is left alone."""
     l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Pull of every weight towards zero; the bias is left alone."""
 
 
 class Source(Section):
     """Where messages come from."""
 
     kind: Literal["files"] = "files"
-    path: str = "data"  # a topic is the folder path/<topic>/*.jsonl; relative to this file
-    poll_records: Annotated[int, Field(ge=1, le=1 << 20)] = 8192  # of each partition
+    """Topics are folders of JSON lines."""
+    path: str = "data"
+    """A topic is the folder `path/<topic>/` with `*.jsonl`, `.jsonl.gz` and `.jsonl.zst`; relative to this file."""
+    poll_records: Annotated[int, Field(ge=1, le=1 << 20)] = 8192
+    """Messages of each partition that are taken at once; the result does not depend on it."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1 << 20
-    idle_after: Duration = 10 * UNITS_US["s"]  # a partition silent this long no longer holds others back
-    max_skew: Duration = UNITS_US["h"]  # nor does one that lies behind the others this far
+    """A longer message is a dead letter."""
+    idle_after: Duration = 10 * UNITS_US["s"]
+    """A partition that has been silent this long no longer holds the others back."""
+    max_skew: Duration = UNITS_US["h"]
+    """Nor does one that has nothing more and lies this far behind them."""
 
 
 class Events(Section):
     """What is scored."""
 
     topic: Name
-    time: Name  # RFC 3339, or epoch seconds or milliseconds
-    id: Ids | None = None  # needed where labels come on a topic of their own
-    label: Name | None = None  # labelled events; no [labels] then
-    positive_when: Values | None = None  # values of the label that are positive; default: true or 1
-    dedupe: Duration | None = None  # labelled events: an id is known this long, a second one ignored
-    weight: Name | None = None  # how much the event counts in learning; null is 1
-    score: Name | None = None  # kind = "external": its probability
+    """Where they come from."""
+    time: Name
+    """Field of the event time: RFC 3339 text (UTC without a zone), or epoch seconds or milliseconds."""
+    id: Ids | None = None
+    """Field of the id, or a list of fields; needed where labels come on a topic of their own."""
+    label: Name | None = None
+    """Field of the label, where each event brings its own; there is no [labels] then."""
+    positive_when: Values | None = None
+    """Values of the label that are positive, where it is not true or false, 1 or 0."""
+    dedupe: Duration | None = None
+    """For events with labels: an id is known this long, and a second event with it is ignored."""
+    weight: Name | None = None
+    """Field that says how much the event counts in learning; null is 1."""
+    score: Name | None = None
+    """With kind = "external": field of the other model's probability."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -89,15 +117,25 @@ class Labels(Section):
     """The outcomes, on a topic of their own."""
 
     topic: Name
+    """Where they come from."""
     id: Ids
+    """Field of the id of the event that is answered, or a list of fields."""
     time: Name
-    value: Name | None = None  # true/false or 1/0; without it a label means positive
-    positive_when: Values | None = None  # values that are positive, where it is neither
-    window: Duration = UNITS_US["d"]  # how long after its event a label may come
-    early_window: Duration = UNITS_US["m"]  # and how long before
-    remember: Duration | None = None  # ids stay known this long after the window; default: the window
-    missing: Literal["drop", "negative"] = "drop"  # no label within the window
-    learn: Literal["arrival", "maturity"] | None = None  # default: maturity with "negative", else arrival
+    """Field of the time at which the outcome became known."""
+    value: Name | None = None
+    """Field of the outcome: true or false, 1 or 0. Left out: that a label comes means positive."""
+    positive_when: Values | None = None
+    """Values of it that are positive, where it is neither."""
+    window: Duration = UNITS_US["d"]
+    """How long after its event a label may come."""
+    early_window: Duration = UNITS_US["m"]
+    """How long before its event a label may come; it waits so long."""
+    remember: Duration | None = None
+    """An id stays known this long after the window, to tell duplicates; left out: as long as the window."""
+    missing: Literal["drop", "negative"] = "drop"
+    """What a prediction without a label is when its window has passed: dropped, or learned as negative."""
+    learn: Literal["arrival", "maturity"] | None = None
+    """Learn at once, or at the end of the window. Left out: "maturity" with "negative", else "arrival"."""
 
     @property
     def at_maturity(self) -> bool:
@@ -108,11 +146,17 @@ class Features(Section):
     """Which fields the model sees."""
 
     categories: list[Name] = []
+    """Text, booleans, or numbers that are names; null is a value."""
     numbers: list[Name] = []
-    crosses: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []  # pairs of categories
-    time_parts: list[Literal["hour", "weekday"]] = []  # of the event time, in UTC
-    words: list[Name] = []  # lists of text, of which the first 64 are used
-    buckets: dict[Name, Annotated[list[float], Field(min_length=1, max_length=1000)]] = {}  # numbers cut at these edges
+    """Standardised as they come; null is a feature of its own."""
+    crosses: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] = []
+    """Pairs of categories whose combinations are features too."""
+    time_parts: list[Literal["hour", "weekday"]] = []
+    """Of the event time, in UTC, as categories: "hour", "weekday"."""
+    words: list[Name] = []
+    """Lists of text, of which the first 64 are used."""
+    buckets: dict[Name, Annotated[list[float], Field(min_length=1, max_length=1000)]] = {}
+    """Numbers cut at edges into categories: `{age = [18, 30, 65]}`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -141,24 +185,33 @@ class Storage(Section):
     """What survives."""
 
     url: str = "sqlite:///riverd.db"
+    """`sqlite:///file`, relative to this file."""
     checkpoint: Duration = UNITS_US["m"]
+    """Wall time between two checkpoints; writing takes at most a tenth of the time."""
     snapshot: Duration = UNITS_US["h"]
+    """Wall time between two snapshots of the model; the newest 48 are kept."""
 
 
 class DeadLetters(Section):
     """How messages that can't be used are kept."""
 
-    keep: Duration = 30 * UNITS_US["d"]  # and at most 100,000 of them
-    redact: list[Name] = []  # fields, by name or path, whose values are not stored
-    pause_above: Annotated[float, Field(gt=0, le=1)] = 0.5  # share of messages at which learning stops; 1 is never
+    keep: Duration = 30 * UNITS_US["d"]
+    """How long, by the wall clock; at most 100,000 of them."""
+    redact: list[Name] = []
+    """Fields, by name or path, whose values are not stored."""
+    pause_above: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the messages of a tick at which learning stops; 1 is never."""
 
 
 class Monitors(Section):
     """How what was served is judged."""
 
     windows: Annotated[list[Duration], Field(min_length=1, max_length=8)] = [UNITS_US["d"], 7 * UNITS_US["d"]]
-    threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD  # probability from which on somebody acts
-    guardrails: Annotated[list[Name], Field(max_length=32)] = []  # number fields whose mean and sum are watched
+    """Of event time, each a multiple of the tick: 1/24 of the shortest, at least a minute."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] = THRESHOLD
+    """Probability from which on somebody acts."""
+    guardrails: Annotated[list[Name], Field(max_length=32)] = []
+    """Number fields whose mean and sum are watched."""
 
     @property
     def tick_us(self) -> int:
@@ -169,21 +222,33 @@ class Alert(Section):
     """One rule: it fires when the metric lies past its bound for a while."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    """Its identity, across restarts."""
     metric: Literal[METRICS]  # pyrefly: ignore
-    feature: Name | None = None  # the field that the metric is of, where it is of one
-    window: Duration | None = None  # needed by every metric of the stream; silent_s and checkpoint_age_s have none
+    """What is looked at; see concepts.md."""
+    feature: Name | None = None
+    """The field that the metric is of, where it is of one."""
+    window: Duration | None = None
+    """One of [monitors] windows; metrics of liveness have none."""
     above: float | None = None
+    """The bound: a value above it is a breach."""
     below: float | None = None
+    """Or: a value below it is a breach."""
     for_: Annotated[Duration, Field(alias="for")] = 0
-    recover: float | None = None  # default: the bound itself
+    """Event time that a breach must last before the alert fires."""
+    recover: float | None = None
+    """The alert is resolved when the value is back at this; left out: at the bound."""
     on: Literal["final", "provisional"] = "final"
+    """Windows in which no label is missing any more ("final"), or the latest ("provisional")."""
     min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
-    # below that there is no verdict; events, labels or messages where the metric is of those
+    """Share of events with a label that a verdict needs."""
     min_labelled: Annotated[int, Field(ge=1)] = 100
-    cool_down: Duration = 0  # after it was resolved the rule stays silent this long
+    """Labelled events that a verdict needs."""
+    cool_down: Duration = 0
+    """After it was resolved the rule stays silent this long."""
     severity: Literal["info", "warning", "critical"] = "warning"
-    # "pause" stops learning when the rule fires, until `riverd learning resume`
+    """Passed on to whoever is told."""
     action: list[Literal["log", "webhook", "alertmanager", "pause"]] = ["log"]
+    """Whom to tell; "pause" also stops learning, until `riverd learning resume`."""
 
     @property
     def liveness(self) -> bool:
@@ -194,8 +259,10 @@ class Alert(Section):
 class Delivery(Section):
     """Where alerts go. A token for the webhook comes from the environment: RIVERD_WEBHOOK_TOKEN."""
 
-    webhook: Url | None = None  # for action = ["webhook"]: Alertmanager's webhook JSON, version 4
-    alertmanager: Url | None = None  # for action = ["alertmanager"]: http://host:9093
+    webhook: Url | None = None
+    """For action = ["webhook"]: Alertmanager's webhook JSON, version 4."""
+    alertmanager: Url | None = None
+    """For action = ["alertmanager"]: http://host:9093."""
 
     @property
     def channels(self) -> list[str]:
@@ -206,7 +273,8 @@ class Delivery(Section):
 class Web(Section):
     """HTTP: /metrics, /status, /livez, /readyz. Changes, and reading from other machines, need RIVERD_TOKEN."""
 
-    listen: str = "127.0.0.1:8765"  # "" for none
+    listen: str = "127.0.0.1:8765"
+    """Address and port; empty for none. It is not opened by `--until-idle` and `replay`."""
 
     @field_validator("listen")
     @classmethod
@@ -259,6 +327,7 @@ class Config(Section):
             )
         self._kinds_fit()
         self._no_leaks()
+        self._paths_fit()
         self._windows_fit()
         return self
 
@@ -292,6 +361,18 @@ class Config(Section):
                     f"[{section}] positive_when says which values are positive, but not of which field.\n"
                     f"  Name the field as {'label' if section == 'events' else 'value'}."
                 )
+
+    def _paths_fit(self) -> None:
+        events, labels = self.events, self.labels
+        of_event = [*events.ids, events.time, events.label, events.weight, events.score, *self.features.fields]
+        of_label = [*as_tuple(labels.id), labels.time, labels.value] if labels else []
+        for paths in (of_event, of_label):
+            for path in filter(None, paths):
+                below = next((other for other in filter(None, paths) if other.startswith(f"{path}.")), None)
+                if below is not None:
+                    raise ValueError(
+                        f"{path!r} can't be a field and hold the field {below!r}.\n  Correct the one that is wrong."
+                    )
 
     def _no_leaks(self) -> None:
         ids = self.events.ids

@@ -15,11 +15,12 @@ from riverd.durations import format_duration
 HEAD = """\
 # riverd.toml
 
-Every key, what it means, and what it is when it is left out. `riverd check` explains what is wrong with a config, and what a
-change means for what has been learned. Durations are text: "500ms", "15s", "10m", "24h", "7d". A field is named by its path:
-`payload.after.id`; a dot that belongs to a key is written `\\\\.`.
+Every key, what it means, and what it is when it is left out. `riverd check` explains what is wrong with a
+config, and what a change means for what has been learned. Durations are text: "500ms", "15s", "10m", "24h",
+"7d". A field is named by its path: `payload.after.id`; a dot that belongs to a key is written `\\\\.`.
 
-Secrets come from the environment alone: `RIVERD_TOKEN` guards every change over HTTP, `RIVERD_WEBHOOK_TOKEN` is sent with webhooks.
+Secrets come from the environment alone: `RIVERD_TOKEN` guards every change over HTTP, and
+`RIVERD_WEBHOOK_TOKEN` is sent with webhooks.
 """
 
 

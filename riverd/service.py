@@ -107,7 +107,7 @@ def run(
     config_path: Path,
     *,
     until_idle: bool,
-    show: Show = lambda _: None,
+    show: Show | None = None,
     reached: Reached = lambda _: None,
 ) -> Run:
     """Go on from the last checkpoint; end with the input if ``until_idle``, else when told to stop.
@@ -170,7 +170,8 @@ def run(
                 _loop(
                     engine, writer, publisher, None if until_idle else liveness, web, stop, show, until_idle=until_idle
                 )
-                show(publisher.status("stopping"))
+                if show is not None:
+                    show(publisher.status("stopping"))
                 writer.finish(events=_events(engine))
                 status = publisher.status("done")
             finally:
@@ -185,7 +186,7 @@ def run(
 
 
 def replay(
-    config: Config, config_path: Path, *, from_us: int | None, to_us: int | None, show: Show = lambda _: None
+    config: Config, config_path: Path, *, from_us: int | None, to_us: int | None, show: Show | None = None
 ) -> Run:
     """Run over the messages of a stretch of event time with a new model; nothing is stored."""
     stop = Stop()
@@ -223,14 +224,15 @@ def _loop(
     liveness: Liveness | None,
     web: WebHost | None,
     stop: Stop,
-    show: Show,
+    show: Show | None,
     *,
     until_idle: bool,
 ) -> None:
     gc.freeze()  # what lives as long as the process need not be looked at again
     gc.set_threshold(*GC_THRESHOLD)
     drawn_s = 0.0
-    show(publisher.status("compiling"))
+    if show is not None:
+        show(publisher.status("compiling"))
     if web is not None:
         web.poll(lambda: publisher.status("compiling"))
     while not stop.asked:
@@ -249,7 +251,7 @@ def _loop(
         if web is not None:
             web.poll(lambda phase=phase: publisher.status(phase))
         now_s = time.monotonic()
-        if now_s - drawn_s >= DRAW_S:
+        if show is not None and now_s - drawn_s >= DRAW_S:
             drawn_s = now_s
             show(publisher.status(phase))
         if until_idle and engine.finished:

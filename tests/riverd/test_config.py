@@ -35,7 +35,8 @@ def cases():
     for case in GOLDEN.read_text(encoding="utf-8").split("\n\n==== ")[1:]:
         change, _, message = case.partition("\n")
         old, _, new = change.partition(" => ")
-        made.append(pytest.param(old, new.replace("\\n", "\n"), message.rstrip("\n"), id=change[-60:]))
+        old, new = old.replace("\\n", "\n"), new.replace("\\n", "\n")
+        made.append(pytest.param(old, new, message.rstrip("\n"), id=change[-60:]))
     return made
 
 
