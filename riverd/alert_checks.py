@@ -8,7 +8,8 @@ from monitors.traffic_figures import FEATURE_METRICS, GUARDRAILS
 from riverd.durations import format_duration
 
 if TYPE_CHECKING:
-    from riverd.config import Alert, Config, Delivery
+    from riverd.config import Config
+    from riverd.config_sections import Alert, Delivery
 
 DEAD_LETTER_RULE, STALL_RULE = BUILT_IN_ALERTS = ("dead-letters", "labels-stalled")  # nobody has to ask for them
 

@@ -17,7 +17,8 @@ from monitors.panes import Panes
 from monitors.rules import Rule, Rules
 from monitors.traffic import CategoryColumn, TrafficPanes
 from riverd.alert_checks import DEAD_LETTER_RULE
-from riverd.config import Alert, Config, as_tuple
+from riverd.config import Config
+from riverd.config_sections import Alert, as_tuple
 from riverd.durations import UNITS_US, format_duration
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.join_state import Policy

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from riverd.alert_checks import BUILT_IN_ALERTS
 from riverd.alertmanager import notice_of
-from riverd.config import CHANNELS, Config
+from riverd.config import Config
+from riverd.config_sections import CHANNELS
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from storage.arrays import decode, encode

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors.panes import PANES_AT_MOST, panes_needed
-from riverd.config import SHORTEST_TICK_US, TICKS_PER_WINDOW
+from riverd.config_sections import SHORTEST_TICK_US, TICKS_PER_WINDOW
 from riverd.durations import UNITS_US, format_duration
 from riverd.notation import span
 from stream.records import MICROSECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitors.quality import METRICS as QUALITY_METRICS
 from monitors.rules import Judged
 from monitors.traffic_figures import WHOLE_METRICS
-from riverd.config import TICKS_PER_WINDOW
+from riverd.config_sections import TICKS_PER_WINDOW
 from storage.history import Figures
 
 OF_A_FEATURE = ("null_rate", "unseen_rate", "mean", "spread", "sum")

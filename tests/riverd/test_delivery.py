@@ -10,7 +10,7 @@ import pytest
 
 from riverd import receivers as receiving
 from riverd.alertmanager import change_of, notice_of
-from riverd.config import Delivery as DeliveryConfig
+from riverd.config_sections import Delivery as DeliveryConfig
 from riverd.delivery import LAST_RETRY_S, Delivery
 from riverd.errors import ConfigError
 from riverd.receivers import receivers_of
