@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.alert_checks import BUILT_IN_ALERTS
-from riverd.alertmanager import notice_of
 from riverd.config import Config
 from riverd.config_sections import CHANNELS
+from riverd.delivery.alertmanager import notice_of
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from storage.arrays import decode, encode

@@ -170,7 +170,7 @@ def _top(options: argparse.Namespace) -> int:
 
         print(json.dumps(asdict(client.status())))
         return 0
-    from riverd.top import top
+    from riverd.screen.top import top
 
     top(client)
     return 0
@@ -196,7 +196,7 @@ def _screen(options: argparse.Namespace) -> Any:
 
     if options.json or not sys.stdout.isatty():
         return nullcontext(None)
-    from riverd.terminal import screen
+    from riverd.screen.terminal import screen
 
     return screen()
 
@@ -207,7 +207,7 @@ def _report(options: argparse.Namespace, ended: Run) -> None:
         return
     from rich.console import Console
 
-    from riverd.terminal import summary
+    from riverd.screen.terminal import summary
 
     console = Console()
     console.print(summary(ended.status, width=console.width))

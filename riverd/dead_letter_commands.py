@@ -16,14 +16,14 @@ import msgspec
 import numpy as np
 
 from riverd.assembly import Parts, assemble
-from riverd.check_state import database_path
 from riverd.config import Config, resolve_path
 from riverd.durations import format_duration
 from riverd.engine import CONFLICT
 from riverd.errors import RiverdError
+from riverd.inspection.check_state import database_path
 from riverd.load_config import load_config
-from riverd.notation import count, moment, plain
 from riverd.redaction import was_redacted
+from riverd.screen.notation import count, moment, plain
 from storage.deadletters import StoredDeadLetter
 from storage.store import Store
 from stream.records import SOUND

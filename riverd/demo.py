@@ -11,7 +11,7 @@ from rich.progress import Progress
 from riverd import service
 from riverd.flights import write_topics
 from riverd.load_config import load_config
-from riverd.terminal import LiveScreen, summary
+from riverd.screen.terminal import LiveScreen, summary
 
 CONFIG = """\
 # riverd on the flights that left New York in 2013: will one arrive more than 15 minutes late?

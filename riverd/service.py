@@ -16,11 +16,11 @@ from typing import Any
 from riverd.assembly import assemble, rule_of
 from riverd.checkpointing import Checkpointer
 from riverd.config import Config, resolve_path
-from riverd.delivery import Delivery
+from riverd.delivery.outbox import Delivery
+from riverd.delivery.receivers import log_alert, receivers_of
 from riverd.engine import Engine, Unsaved
 from riverd.liveness import Liveness
 from riverd.publishing import Publisher
-from riverd.receivers import log_alert, receivers_of
 from riverd.result import result_of
 from riverd.status import Status
 from riverd.web.document import Command

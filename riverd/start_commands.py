@@ -175,7 +175,7 @@ def _duration(text: str) -> int:
 
 
 def _init(options: argparse.Namespace) -> int:
-    from riverd.init import init
+    from riverd.start.init import init
 
     return init(
         sample=options.sample,
@@ -188,19 +188,19 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from riverd.importing import import_files
+    from riverd.start.importing import import_files
 
     return import_files(options.files, options.topic, to=options.to, sort=options.sort, as_json=options.json)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from riverd.check import check
+    from riverd.inspection.check import check
 
     return check(options.config, as_json=options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from riverd.doctor import doctor
+    from riverd.inspection.doctor import doctor
 
     return doctor(options.config, as_json=options.json)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from riverd import check as checking
 from riverd.cli import main
+from riverd.inspection import check as checking
 from tests.riverd.streams import pairs, settings, split, to_toml, write
 
 START_S = 1_700_000_000

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from riverd import receivers as receiving
-from riverd.alertmanager import change_of, notice_of
 from riverd.config_sections import Delivery as DeliveryConfig
-from riverd.delivery import LAST_RETRY_S, Delivery
+from riverd.delivery import receivers as receiving
+from riverd.delivery.alertmanager import change_of, notice_of
+from riverd.delivery.outbox import LAST_RETRY_S, Delivery
+from riverd.delivery.receivers import receivers_of
 from riverd.errors import ConfigError
-from riverd.receivers import receivers_of
 from storage.checkpoint import Checkpoint
 from storage.store import Store
 from stream.records import AlertChange

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from riverd import doctor as doctoring
 from riverd.cli import main
+from riverd.inspection import doctor as doctoring
 from storage.store import Store
 from storage.tables import REVISIONS
 from tests.riverd.streams import pairs, settings, split, to_toml, write

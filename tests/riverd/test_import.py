@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from riverd.errors import RiverdError
-from riverd.importing import import_files, import_topic
-from riverd.tabular import messages_of
+from riverd.start.importing import import_files, import_topic
+from riverd.start.tabular import messages_of
 
 
 @pytest.fixture

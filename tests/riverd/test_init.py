@@ -14,12 +14,12 @@ from sklearn.metrics import roc_auc_score
 from riverd.cli import main
 from riverd.durations import UNITS_US, format_duration, parse_duration
 from riverd.errors import RiverdError
-from riverd.guess_features import area_alone, guess_features
-from riverd.guess_roles import guess_id, guess_join, guess_label, guess_time
-from riverd.guess_windows import guess_join_window, guess_windows, round_up
 from riverd.load_config import load_config, parse_config
-from riverd.sample import read_sample
-from riverd.toml_text import toml
+from riverd.start.guess_features import area_alone, guess_features
+from riverd.start.guess_roles import guess_id, guess_join, guess_label, guess_time
+from riverd.start.guess_windows import guess_join_window, guess_windows, round_up
+from riverd.start.sample import read_sample
+from riverd.start.toml_text import toml
 
 START_S = 1_700_000_000
 NOW_US = 1_800_000_000 * 1_000_000

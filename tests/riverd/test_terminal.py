@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from riverd.frame import sparkline
-from riverd.notation import UNDEFINED
+from riverd.screen.frame import sparkline
+from riverd.screen.notation import UNDEFINED
+from riverd.screen.terminal import LiveScreen, log_line, render, summary
 from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
-from riverd.terminal import LiveScreen, log_line, render, summary
 
 HOUR = 3600 * 1_000_000
 NOW = 1360328400 * 1_000_000  # 2013-02-08 13:00 UTC

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 
 from riverd.errors import RiverdError
-from riverd.notation import count, volume
-from riverd.tabular import messages_of
+from riverd.screen.notation import count, volume
+from riverd.start.tabular import messages_of
 from stream.messages import split_path
 from stream.timestamps import INVALID, Timestamp, to_microseconds
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from riverd.durations import format_duration
 from riverd.errors import RiverdError
-from riverd.importing import Imported, import_topic
-from riverd.inference import Inferred, infer
 from riverd.load_config import load_config
-from riverd.notation import count, plain
-from riverd.sample import Sample, read_sample
-from riverd.toml_text import Lines
+from riverd.screen.notation import count, plain
+from riverd.start.importing import Imported, import_topic
+from riverd.start.inference import Inferred, infer
+from riverd.start.sample import Sample, read_sample
+from riverd.start.toml_text import Lines
 
 SAMPLE = 100_000  # messages that are looked at, of each file
 DATA = "data"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from riverd.notation import plain
+from riverd.screen.notation import plain
 
 COLUMN = 36  # where comments begin, if the line is not longer
 WIDTH = 100

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from riverd.guess_roles import ID_NAMES
-from riverd.sample import Column, Sample, valid
+from riverd.start.guess_roles import ID_NAMES
+from riverd.start.sample import Column, Sample, valid
 
 FEW = 12  # whole numbers with no more values than this are categories
 MANY = 0.3  # text of which more than this share of values occur once is an id or free text

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from monitors.panes import PANES_AT_MOST, panes_needed
 from riverd.config_sections import SHORTEST_TICK_US, TICKS_PER_WINDOW
 from riverd.durations import UNITS_US, format_duration
-from riverd.notation import span
+from riverd.screen.notation import span
 from stream.records import MICROSECONDS
 
 MINUTE, HOUR, DAY = UNITS_US["m"], UNITS_US["h"], UNITS_US["d"]

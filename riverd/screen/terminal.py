@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from riverd.frame import describe, render
-from riverd.notation import count, figure, moment, plain, share
+from riverd.screen.frame import describe, render
+from riverd.screen.notation import count, figure, moment, plain, share
+from riverd.screen.summary import summary
 from riverd.status import AlertEvent, Status
-from riverd.summary import summary
 
 __all__ = ["LiveScreen", "log_line", "render", "screen", "summary"]
 

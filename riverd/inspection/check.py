@@ -10,7 +10,10 @@ from typing import Any
 
 from monitors.panes import panes_needed
 from riverd.assembly import assemble
-from riverd.check_data import (
+from riverd.config import Config
+from riverd.durations import format_duration
+from riverd.errors import ConfigError
+from riverd.inspection.check_data import (
     Findings,
     check_decoding,
     check_features,
@@ -19,12 +22,9 @@ from riverd.check_data import (
     check_slots,
     read_topic,
 )
-from riverd.check_state import APPLIED, database_path, fates, stored_settings
-from riverd.config import Config
-from riverd.durations import format_duration
-from riverd.errors import ConfigError
+from riverd.inspection.check_state import APPLIED, database_path, fates, stored_settings
 from riverd.load_config import load_config
-from riverd.notation import count, share, span, volume
+from riverd.screen.notation import count, share, span, volume
 from storage.errors import StorageError
 from storage.inspection import inspect_database
 from stream.source import SourceError

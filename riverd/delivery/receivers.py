@@ -12,8 +12,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from riverd.alertmanager import api_alerts, change_of, sentence, webhook_message
 from riverd.config import Config
+from riverd.delivery.alertmanager import api_alerts, change_of, sentence, webhook_message
 from riverd.errors import ConfigError
 from storage.outbox import Pending
 from stream.records import AlertChange

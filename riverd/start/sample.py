@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.errors import RiverdError
-from riverd.importing import timestamp
-from riverd.tabular import messages_of
+from riverd.start.importing import timestamp
+from riverd.start.tabular import messages_of
 from stream.timestamps import INVALID, to_microseconds
 
 MAX_DEPTH = 6

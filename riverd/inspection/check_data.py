@@ -16,9 +16,9 @@ from models.hashing import NULL, hash_feature
 from riverd.assembly import Parts
 from riverd.config import Config
 from riverd.durations import format_duration
-from riverd.guess_windows import round_up
-from riverd.notation import count, share, span
-from riverd.sample import scalars
+from riverd.screen.notation import count, share, span
+from riverd.start.guess_windows import round_up
+from riverd.start.sample import scalars
 from stream.decoding import Chunk, EventDecoder, LabelDecoder
 from stream.records import DEAD, MAX_WORDS, MICROSECONDS, SOUND
 from stream.source import Source

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from riverd.frame import BAD, GOOD, STRONG, checkpoint_line, event_line, line
-from riverd.notation import UNDEFINED, count, figure, moment, plain, share, span
+from riverd.screen.frame import BAD, GOOD, STRONG, checkpoint_line, event_line, line
+from riverd.screen.notation import UNDEFINED, count, figure, moment, plain, share, span
 from riverd.status import Status, WindowStatus
 
 _ALERTS = 12

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.durations import format_duration
-from riverd.guess_features import Feature, guess_features
-from riverd.guess_roles import Guess, Join, guess_id, guess_join, guess_label, guess_time
-from riverd.guess_rules import GuessedRule, guess_rules, typical_count
-from riverd.guess_windows import DAY, JoinWindow, Windows, class_gap, guess_join_window, guess_windows
-from riverd.notation import share
-from riverd.sample import Sample, valid
+from riverd.screen.notation import share
+from riverd.start.guess_features import Feature, guess_features
+from riverd.start.guess_roles import Guess, Join, guess_id, guess_join, guess_label, guess_time
+from riverd.start.guess_rules import GuessedRule, guess_rules, typical_count
+from riverd.start.guess_windows import DAY, JoinWindow, Windows, class_gap, guess_join_window, guess_windows
+from riverd.start.sample import Sample, valid
 
 DEFAULT_BITS, MOST_BITS = 18, 24
 DEDUPE = "1d"

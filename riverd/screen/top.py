@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from riverd.client import Client, NobodyThereError
-from riverd.notation import span
-from riverd.terminal import LiveScreen
+from riverd.screen.notation import span
+from riverd.screen.terminal import LiveScreen
 
 POLL_S = 1.0
 

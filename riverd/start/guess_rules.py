@@ -14,11 +14,11 @@ from riverd.assembly import assemble
 from riverd.config import Config
 from riverd.durations import format_duration
 from riverd.engine import Engine
-from riverd.guess_windows import HOUR, MINUTE
-from riverd.importing import TimeOf
 from riverd.load_config import parse_config
-from riverd.notation import moment
-from riverd.sample import Sample
+from riverd.screen.notation import moment
+from riverd.start.guess_windows import HOUR, MINUTE
+from riverd.start.importing import TimeOf
+from riverd.start.sample import Sample
 from stream.memory import MemorySource
 from stream.source import Partition
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from riverd.alertmanager import REPEATED_EVERY_S
-from riverd.receivers import Receiver, RefusedError, UnreachableError
+from riverd.delivery.alertmanager import REPEATED_EVERY_S
+from riverd.delivery.receivers import Receiver, RefusedError, UnreachableError
 from riverd.status import DeliveryStatus
 from storage.database import Database
 from storage.errors import StorageError

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from riverd import __version__
-from riverd.check import available_bytes
-from riverd.check_state import database_path
 from riverd.config import Config
 from riverd.errors import ConfigError
+from riverd.inspection.check import available_bytes
+from riverd.inspection.check_state import database_path
 from riverd.load_config import load_config
-from riverd.notation import count, moment, span, volume
+from riverd.screen.notation import count, moment, span, volume
 from storage.errors import StorageError
 from storage.inspection import CheckpointSeen, DatabaseSeen, inspect_database
 from storage.tables import REVISIONS

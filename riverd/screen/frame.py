@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from riverd.notation import count, figure, moment, plain, share, span, volume
+from riverd.screen.notation import count, figure, moment, plain, share, span, volume
 from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
 
 # Red and green alone, apart from bold and dim: they can be read on light and on dark.

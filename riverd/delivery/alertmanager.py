@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from riverd.notation import figure
+from riverd.screen.notation import figure
 from storage.outbox import Notice, Pending
 from stream.records import MICROSECONDS, AlertChange
 from stream.timestamps import to_text

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from riverd.errors import RiverdError
-from riverd.notation import moment, share
-from riverd.sample import Column, Sample, valid
+from riverd.screen.notation import moment, share
+from riverd.start.sample import Column, Sample, valid
 from stream.records import MICROSECONDS
 
 EARLIEST_US = 946_684_800 * MICROSECONDS  # the year 2000: what lies before is hardly epoch seconds

@@ -1,0 +1,1 @@
+"""Empties the outbox: to the log, webhooks and Alertmanager."""

@@ -1,0 +1,1 @@
+"""What is wrong, and with what: config, data, stored state, machine."""

@@ -1,0 +1,1 @@
+"""What a stranger needs first: import a sample, guess a config, write it with the reasons."""
