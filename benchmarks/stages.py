@@ -14,7 +14,7 @@ from throughput import CONFIG, LABELS
 from riverd.assembly import assemble
 from riverd.engine import Engine
 from riverd.load_config import parse_config
-from riverd.service import open_source, wall_clock_us
+from riverd.service import calm_garbage_collection, open_source, wall_clock_us
 
 PAIRS = 1_000_000
 STAGES = ("polled", "decoded", "merged", "joined", "learned", "judged", "ticked", "stepped")
@@ -40,6 +40,7 @@ def measure(folder: Path, *, joined: bool, pairs: int) -> dict[str, float]:
 
     source = open_source(config, folder / "riverd.toml", bounded=True)
     engine = Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=True, reached=reached)
+    calm_garbage_collection()
     engine.step()  # compiles, or loads what was compiled
     spent.update(dict.fromkeys(STAGES, 0.0))
     last = time.perf_counter()

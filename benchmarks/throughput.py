@@ -20,8 +20,8 @@ import rows
 from rich.console import Console
 from rich.table import Table
 
-PAIRS = 6_000_000
-RIVER_ROWS = 1_000_000
+PAIRS = 10_000_000
+RIVER_ROWS = 2_000_000
 ROUNDS = 3
 
 CONFIG = """
@@ -106,7 +106,7 @@ def timed(command: list[str], result: Result) -> str:
 
 def main() -> None:
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
-    console = Console()
+    console = Console(width=130)
     console.print(f"Writing {pairs:,} rows ...")
     folder = rows.write(pairs)
     joined = Result("riverd, joined", pairs, [], [])

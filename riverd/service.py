@@ -36,7 +36,7 @@ log = logging.getLogger("riverd")
 IDLE_S = 0.2  # between two looks at a source that has nothing new
 DRAW_S = 0.1
 FLUSH_S = 8.0  # for the outbox on the way out: a receiver that hangs is left after that
-GC_THRESHOLD = (100_000, 50, 100)  # a batch makes tens of thousands of objects, none of them in a cycle
+GC_THRESHOLD = (100_000, 50, 100)
 
 Show = Callable[[Status], None]
 Reached = Callable[[str], None]
@@ -75,6 +75,12 @@ class Stop:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def calm_garbage_collection() -> None:
+    """Look for cycles rarely: a batch makes tens of thousands of objects, none of them in one."""
+    gc.freeze()  # what lives as long as the process need not be looked at again
+    gc.set_threshold(*GC_THRESHOLD)
 
 
 def wall_clock_us() -> int:
@@ -228,8 +234,7 @@ def _loop(
     *,
     until_idle: bool,
 ) -> None:
-    gc.freeze()  # what lives as long as the process need not be looked at again
-    gc.set_threshold(*GC_THRESHOLD)
+    calm_garbage_collection()
     drawn_s = 0.0
     if show is not None:
         show(publisher.status("compiling"))

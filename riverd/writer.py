@@ -168,8 +168,9 @@ class Writer:
             )
         else:
             self._checkpointer.saved(capture)
+            news = self.last is None or written.events != self.last.events
             self.last, self.error, self._retry_s = written, None, 0.0
-            log.info(_line(written, capture))
+            log.log(logging.INFO if news else logging.DEBUG, _line(written, capture))
 
 
 def _line(written: Written, capture: Capture) -> str:

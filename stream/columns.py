@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ SEPARATOR = "\x1f"  # between the parts of an id of several fields
 Reasons = dict[int, str]
 
 
-def times(values: Iterator[Timestamp], count: int, name: str, reasons: Reasons, *, now_us: int) -> NDArray[np.int64]:
+def times(values: Iterable[Timestamp], count: int, name: str, reasons: Reasons, *, now_us: int) -> NDArray[np.int64]:
     """Event times in microseconds; what is no time, or lies ahead of the clock, gets a reason."""
     time = to_microseconds(values, count)
     latest = now_us + MAX_AHEAD_S * MICROSECONDS
@@ -41,7 +41,7 @@ def _span(seconds: float) -> str:
 
 
 def ids(
-    parts: Sequence[Iterator[int | str | None]], count: int, names: Sequence[str], reasons: Reasons
+    parts: Sequence[Iterable[int | str | None]], count: int, names: Sequence[str], reasons: Reasons
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """The hashes of ids of one or several fields; one that is missing or empty gets a reason."""
     columns = [list(part) for part in parts]
@@ -56,7 +56,7 @@ def ids(
     return hash_ids((SEPARATOR.join(map(str, row)) for row in zip(*columns, strict=True)), count)
 
 
-def hash_ids(values: Iterator[int | str | None], count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+def hash_ids(values: Iterable[int | str | None], count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """96 bits of the xxh3-128 of each id's text: (count,) of 64 and (count,) of 32; 7 and "7" are one id."""
     texts = list(values)
     try:
@@ -68,7 +68,7 @@ def hash_ids(values: Iterator[int | str | None], count: int) -> tuple[NDArray[np
     return key, digests[:, 2].copy()
 
 
-def outcomes(values: Iterator[Any], count: int, name: str, reasons: Reasons) -> NDArray[np.int8]:
+def outcomes(values: Iterable[Any], count: int, name: str, reasons: Reasons) -> NDArray[np.int8]:
     """Labels that are true or false, 1 or 0; all others get a reason."""
     numbers = np.fromiter(values, np.float64, count)
     good = (numbers == 0.0) | (numbers == 1.0)
@@ -79,7 +79,7 @@ def outcomes(values: Iterator[Any], count: int, name: str, reasons: Reasons) -> 
 
 
 def outcomes_by_value(
-    values: Iterator[Category], count: int, name: str, positive: Collection[Category], reasons: Reasons
+    values: Iterable[Category], count: int, name: str, positive: Collection[Category], reasons: Reasons
 ) -> NDArray[np.int8]:
     """Labels that are positive where the value is among ``positive``; null gets a reason."""
     column = list(values)
@@ -90,7 +90,7 @@ def outcomes_by_value(
     return np.fromiter(map(frozenset(positive).__contains__, column), np.int8, count)
 
 
-def weights(values: Iterator[float | None], count: int, name: str, reasons: Reasons) -> NDArray[np.float32]:
+def weights(values: Iterable[float | None], count: int, name: str, reasons: Reasons) -> NDArray[np.float32]:
     """Sample weights; null is 1, and what is negative or too large for float32 gets a reason."""
     column = np.fromiter(values, np.float64, count)
     column = np.where(np.isnan(column), 1.0, column)
@@ -103,7 +103,7 @@ def weights(values: Iterator[float | None], count: int, name: str, reasons: Reas
 MAX_WEIGHT = 1e6
 
 
-def scores(values: Iterator[float | None], count: int, name: str, reasons: Reasons) -> NDArray[np.float64]:
+def scores(values: Iterable[float | None], count: int, name: str, reasons: Reasons) -> NDArray[np.float64]:
     """Probabilities of somebody else's model; what is none gets a reason."""
     column = np.fromiter(values, np.float64, count)
     good = (column >= 0.0) & (column <= 1.0)
@@ -114,7 +114,7 @@ def scores(values: Iterator[float | None], count: int, name: str, reasons: Reaso
 
 
 def words(
-    values: Iterator[list[str] | None], count: int, hashes: Mapping[Category, int], at_most: int
+    values: Iterable[list[str] | None], count: int, hashes: Mapping[Category, int], at_most: int
 ) -> NDArray[np.uint64]:
     """Hashes of lists of words, shape (count, at_most); 0 ends a list. More words than that are left out."""
     table = np.zeros((count, at_most), np.uint64)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from stream import columns
-from stream.messages import EMPTY, Id, Messages, Number, Outcome, Time, Value
+from stream.messages import EMPTY, Decoded, Id, Messages, Number, Outcome, Time, Value
 from stream.records import DEAD, MAX_WORDS, TOMBSTONE, Events, Labels
 from stream.schema import Category, EventSchema, LabelSchema
 from stream.source import Batch, Partition
@@ -56,17 +55,17 @@ class EventDecoder:
     def decode(self, batch: Batch, partition: int) -> Chunk:
         """Columns of the batch's events; ``partition`` is the number that stands for theirs."""
         schema, messages, count = self._schema, self._messages, len(batch.messages)
-        structs, reasons = messages.decode(batch)
-        time = columns.times(messages.column(structs, schema.time), count, schema.time, reasons, now_us=self._now_us())
-        key, check = _ids(messages, structs, self._ids, reasons)
+        decoded, reasons = messages.decode(batch)
+        time = columns.times(messages.column(decoded, schema.time), count, schema.time, reasons, now_us=self._now_us())
+        key, check = _ids(messages, decoded, self._ids, count, reasons)
         label = np.full(count, -1, np.int8)
         if schema.label is not None:
-            label = _outcomes(messages, structs, schema.label, schema.positive, reasons)
+            label = _outcomes(messages, decoded, count, schema.label, schema.positive, reasons)
         weight, score = np.ones(count, np.float32), np.zeros(count)
         if schema.weight is not None:
-            weight = columns.weights(messages.column(structs, schema.weight), count, schema.weight, reasons)
+            weight = columns.weights(messages.column(decoded, schema.weight), count, schema.weight, reasons)
         if schema.score is not None:
-            score = columns.scores(messages.column(structs, schema.score), count, schema.score, reasons)
+            score = columns.scores(messages.column(decoded, schema.score), count, schema.score, reasons)
         events = Events(
             key=key,
             check=check,
@@ -78,36 +77,36 @@ class EventDecoder:
             label=label,
             weight=weight,
             score=score,
-            categories=self._categories(structs, time),
-            numbers=messages.table(structs, schema.numbers),
-            words=self._words(structs),
+            categories=self._categories(decoded, time),
+            numbers=messages.table(decoded, schema.numbers, count),
+            words=self._words(decoded, count),
         )
         return _chunk(batch, events, reasons)
 
-    def _categories(self, structs: list[msgspec.Struct], time: NDArray[np.int64]) -> NDArray[np.uint64]:
+    def _categories(self, decoded: Decoded, time: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Fields, then parts of the time, then buckets: shape (n, all of them)."""
-        schema, messages, count = self._schema, self._messages, len(structs)
+        schema, messages, count = self._schema, self._messages, len(time)
         table = np.empty((count, len(schema.categories) + len(schema.time_parts) + len(schema.buckets)), np.uint64)
         for column, (path, hashes) in enumerate(schema.categories.items()):
-            table[:, column] = np.fromiter(map(hashes.__getitem__, messages.column(structs, path)), np.uint64, count)
+            table[:, column] = np.fromiter(map(hashes.__getitem__, messages.column(decoded, path)), np.uint64, count)
         column = len(schema.categories)
         for unit_us, hashed in schema.time_parts:
             table[:, column] = hashed[(time // unit_us) % len(hashed)]
             column += 1
         for path, (edges, hashed) in schema.buckets.items():
             # NaN sorts behind every edge, where the hash of null stands
-            value = np.fromiter(messages.column(structs, path), np.float64, count)
+            value = np.fromiter(messages.column(decoded, path), np.float64, count)
             place = np.searchsorted(edges, value, side="right") + np.isnan(value)
             table[:, column] = hashed[place]
             column += 1
         return table
 
-    def _words(self, structs: list[msgspec.Struct]) -> NDArray[np.uint64]:
+    def _words(self, decoded: Decoded, count: int) -> NDArray[np.uint64]:
         fields = [
-            columns.words(self._messages.column(structs, path), len(structs), hashes, MAX_WORDS)
+            columns.words(self._messages.column(decoded, path), count, hashes, MAX_WORDS)
             for path, hashes in self._schema.words.items()
         ]
-        return np.concatenate([np.zeros((len(structs), 0), np.uint64), *fields], axis=1)
+        return np.concatenate([np.zeros((count, 0), np.uint64), *fields], axis=1)
 
 
 class LabelDecoder:
@@ -125,12 +124,12 @@ class LabelDecoder:
     def decode(self, batch: Batch, partition: int) -> Chunk:
         """Columns of the batch's labels; ``partition`` is the number that stands for theirs."""
         schema, messages, count = self._schema, self._messages, len(batch.messages)
-        structs, reasons = messages.decode(batch)
-        time = columns.times(messages.column(structs, schema.time), count, schema.time, reasons, now_us=self._now_us())
-        key, check = _ids(messages, structs, self._ids, reasons)
+        decoded, reasons = messages.decode(batch)
+        time = columns.times(messages.column(decoded, schema.time), count, schema.time, reasons, now_us=self._now_us())
+        key, check = _ids(messages, decoded, self._ids, count, reasons)
         value = np.ones(count, np.int8)
         if schema.value is not None:
-            value = _outcomes(messages, structs, schema.value, schema.positive, reasons)
+            value = _outcomes(messages, decoded, count, schema.value, schema.positive, reasons)
         labels = Labels(
             key=key,
             check=check,
@@ -154,25 +153,25 @@ def _required(ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _ids(
-    messages: Messages, structs: list[msgspec.Struct], paths: tuple[str, ...], reasons: columns.Reasons
+    messages: Messages, decoded: Decoded, paths: tuple[str, ...], count: int, reasons: columns.Reasons
 ) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
-    count = len(structs)
     if not paths:
         return np.zeros(count, np.uint64), np.zeros(count, np.uint32)
-    return columns.ids([messages.column(structs, path) for path in paths], count, paths, reasons)
+    return columns.ids([messages.column(decoded, path) for path in paths], count, paths, reasons)
 
 
 def _outcomes(
     messages: Messages,
-    structs: list[msgspec.Struct],
+    decoded: Decoded,
+    count: int,
     path: str,
     positive: Collection[Category] | None,
     reasons: columns.Reasons,
 ) -> NDArray[np.int8]:
-    values = messages.column(structs, path)
+    values = messages.column(decoded, path)
     if positive is None:
-        return columns.outcomes(values, len(structs), path, reasons)
-    return columns.outcomes_by_value(values, len(structs), path, positive, reasons)
+        return columns.outcomes(values, count, path, reasons)
+    return columns.outcomes_by_value(values, count, path, positive, reasons)
 
 
 def _flaws(reasons: Mapping[int, str], count: int) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ def to_microseconds(times: Sequence[Timestamp] | Iterable[Timestamp], count: int
     >>> to_microseconds([1.5, 1_700_000_000_000, datetime(2013, 1, 1), None, -1], 5).tolist()
     [1500000, 1700000000000000, 1356998400000000, -9223372036854775808, -9223372036854775808]
     """
-    times = list(times)
+    times = times if isinstance(times, tuple) else list(times)
     try:
         seconds = np.fromiter(times, np.float64, count)
     except (TypeError, OverflowError):  # a datetime, null, or an integer beyond float64
