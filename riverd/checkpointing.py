@@ -32,6 +32,7 @@ from stream.source import Mark, Partition
 Arrays = Mapping[str, NDArray[Any]]
 Settings = Mapping[str, Mapping[str, Any] | None]  # by section and key
 VERSION = "0.1.0"
+ROW_BYTES, FEATURE_BYTES = 50, 8
 KINDS = ("rows", "status", "weights", "panes", "traffic")
 COMPRESSED = ("panes", "traffic")  # mostly zeros
 _NONE: Mapping[str, Any] = {}
@@ -89,9 +90,12 @@ class Checkpointer:
         self._unsaved_traffic: set[int] = set()
 
     @property
-    def new_rows(self) -> int:
-        """Rows that no checkpoint holds yet."""
-        return self._engine.parts.table.next - self._next_to_store()
+    def new_bytes(self) -> int:
+        """About what has to be copied of rows that no checkpoint holds yet."""
+        table = self._engine.parts.table
+        features = int(table.rows.used[0] - table.rows.used[1]) / max(table.next - table.base, 1)
+        new_rows = table.next - self._next_to_store()
+        return round(new_rows * (ROW_BYTES + FEATURE_BYTES * features))
 
     def _next_to_store(self) -> int:
         return max(self._runs[-1][1] if self._runs else 0, self._engine.parts.joiner.first_row)

@@ -15,7 +15,7 @@ from storage.store import Store
 
 log = logging.getLogger("riverd")
 
-MAX_NEW_ROWS = 400_000  # a checkpoint is due however young the last: it keeps the pause short
+MAX_NEW_BYTES = 20_000_000  # of rows: a checkpoint is due however young the last, to keep the pause short
 MAX_DEAD_LETTERS = 1_000
 SHARE = 10  # writing takes at most a tenth of the time, unless rows press
 URGENT_S = 1.0
@@ -135,7 +135,7 @@ class Writer:
         return self._monotonic_s() - self._snapshot_s >= self._snapshot_interval_s
 
     def _pressed(self, dead_letters: int, *, factor: int) -> bool:
-        return self._checkpointer.new_rows >= factor * MAX_NEW_ROWS or dead_letters >= factor * MAX_DEAD_LETTERS
+        return self._checkpointer.new_bytes >= factor * MAX_NEW_BYTES or dead_letters >= factor * MAX_DEAD_LETTERS
 
     def _begin(self, events: int, *, reason: str, with_snapshot: bool) -> None:
         began_s = self._captured_s = self._monotonic_s()

@@ -37,7 +37,7 @@ class Captured:
 
 class Checkpointer:
     def __init__(self):
-        self.new_rows = 0
+        self.new_bytes = 0
         self.kept, self.lost = [], []
 
     def capture(self, *, with_snapshot):
@@ -110,12 +110,12 @@ def test_writing_takes_at_most_a_tenth_of_the_time(write_s):
     assert len(run.store.commits) >= 2
 
 
-def test_many_new_rows_or_dead_letters_do_not_wait():
+def test_many_new_bytes_or_dead_letters_do_not_wait():
     run = Run()
-    run.checkpointer.new_rows = writing.MAX_NEW_ROWS
+    run.checkpointer.new_bytes = writing.MAX_NEW_BYTES
     run.seconds(1)
     assert run.times() == [1]
-    run.checkpointer.new_rows = writing.MAX_NEW_ROWS - 1
+    run.checkpointer.new_bytes = writing.MAX_NEW_BYTES - 1
     run.seconds(1)
     assert run.times() == [1]
     run.seconds(1, dead_letters=writing.MAX_DEAD_LETTERS)
@@ -154,7 +154,7 @@ def test_after_a_fault_it_tries_again_ever_more_rarely_and_loses_nothing(caplog)
 def test_when_too_much_is_unsaved_the_engine_waits_for_the_store():
     run = Run(interval_s=10.0)
     run.store.fault = DiskFull("full")
-    run.checkpointer.new_rows = 2 * writing.MAX_NEW_ROWS
+    run.checkpointer.new_bytes = 2 * writing.MAX_NEW_BYTES
     run.seconds(4)
     assert run.clock.slept == [1.0, 2.0, 4.0]
     assert run.times() == []
