@@ -46,12 +46,12 @@ def bin_of(logit: float) -> int:
 
 
 @njit(cache=True)
-def judge(logit: float, label: int) -> tuple[int, float, float]:
+def judge(logit: float, positive: bool) -> tuple[int, float, float]:
     """Return the bin of an outcome, the probability that was served, and its logloss."""
     # one exp of a number <= 0 serves both figures, so neither overflows nor rounds to certainty
     shrunk = math.exp(-abs(logit))
     probability = 1.0 / (1.0 + shrunk) if logit >= 0.0 else shrunk / (1.0 + shrunk)
-    against = -logit if label == 1 else logit
+    against = -logit if positive else logit
     return bin_of(logit), probability, math.log1p(shrunk) + max(against, 0.0)
 
 
@@ -69,12 +69,12 @@ def add(
 
 
 @njit(cache=True)
-def correct(place: int, label: int, logit: float, counts: Ints, sums: Floats) -> None:
+def correct(place: int, positive: bool, logit: float, counts: Ints, sums: Floats) -> None:
     """Move an outcome that was judged by the other label; its probability stays."""
-    used, _, loss = judge(logit, label)
-    _, _, wrong_loss = judge(logit, 1 - label)
-    counts[place, used, 1 if label == 1 else 0] += 1
-    counts[place, used, 0 if label == 1 else 1] -= 1
+    used, _, loss = judge(logit, positive)
+    _, _, wrong_loss = judge(logit, not positive)
+    counts[place, used, 1 if positive else 0] += 1
+    counts[place, used, 0 if positive else 1] -= 1
     sums[place, used, 1] += loss - wrong_loss
 
 
@@ -82,7 +82,7 @@ def correct(place: int, label: int, logit: float, counts: Ints, sums: Floats) ->
 def collect(logit: Floats, label: NDArray[np.int8], counts: Ints, sums: Floats) -> None:
     """Add outcomes to one set of bins, shape (BINS, 2) each, one by one in order."""
     for i in range(len(logit)):
-        used, probability, logloss = judge(logit[i], label[i])
+        used, probability, logloss = judge(logit[i], label[i] == 1)
         counts[used, 1 if label[i] == 1 else 0] += 1
         sums[used, 0] += probability
         sums[used, 1] += logloss
@@ -135,7 +135,7 @@ def walk(
             if inside:
                 traffic[place, 0] += 1
         if code[i] & RESOLVE:
-            used, probability, logloss = judge(logit[at], label[i])
+            used, probability, logloss = judge(logit[at], label[i] == 1)
             add(length, label[i] == 1, used, probability, logloss, counts, sums, span)
             changed[length] = True
             if inside:
@@ -146,10 +146,10 @@ def walk(
             if inside:
                 traffic[place, 1] += 1
         if code[i] & CORRECT:  # a final pane as well, while it is there: it was wrong
-            correct(length, label[i], logit[at], counts, sums)
+            correct(length, label[i] == 1, logit[at], counts, sums)
             changed[length] = True
             if pane > clock[NEWEST] - length and pane <= clock[NEWEST] and span[place, 0] < span[place, 1]:
-                correct(place, label[i], logit[at], counts, sums)
+                correct(place, label[i] == 1, logit[at], counts, sums)
                 changed[place] = True
         elif not inside and code[i] & (SCORE | RESOLVE | EXPIRE):
             clock[OUTSIDE] += 1
