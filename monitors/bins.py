@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,23 +11,24 @@ from numpy.typing import ArrayLike, NDArray
 from monitors.kernels import BINS, collect
 
 
-class Tally(NamedTuple):
+@dataclass(frozen=True)
+class Tally:
     """A set of served predictions, as far as they have been judged.
 
-    ``BINS`` bins of equal width share the logits from -16 to 16; the outer two also hold what lies beyond.
-    Adding up the tallies of two sets gives the tally of both, but float sums depend on the order.
+    Bins of equal width, ``BINS`` of them or fewer, share the logits from -16 to 16; the outer two also hold what
+    lies beyond. Adding up the tallies of two sets gives the tally of both, but float sums depend on the order.
     """
 
     events: int  # predictions served
     expired: int  # of which the label did not come in time
-    counts: NDArray[np.int64]  # (BINS, 2): labelled events, negative and positive
-    sums: NDArray[np.float64]  # (BINS, 2): their probabilities, their logloss in nats
+    counts: NDArray[np.int64]  # (bins, 2): labelled events, negative and positive
+    sums: NDArray[np.float64]  # (bins, 2): their probabilities, their logloss in nats
 
-    @property
+    @cached_property
     def labelled(self) -> int:
         return int(self.counts.sum())
 
-    @property
+    @cached_property
     def positives(self) -> int:
         return int(self.counts[:, 1].sum())
 
@@ -53,3 +55,6 @@ def tally(*, logit: ArrayLike, label: ArrayLike) -> Tally:
     sums = np.zeros((BINS, 2), dtype=np.float64)
     collect(logits, labels, counts, sums)
     return Tally(len(logits), 0, counts, sums)
+
+
+NOTHING = tally(logit=[], label=[])

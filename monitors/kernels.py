@@ -30,7 +30,6 @@ BINS = 512
 BINS_PER_LOGIT = 16.0
 LOWEST_LOGIT = -16.0
 
-NEVER = -(2**62)  # a pane or a time before all others
 NEWEST, WATERMARK, OUTSIDE = 0, 1, 2  # places in the clock
 
 
@@ -70,8 +69,10 @@ def add(
 
 @njit(cache=True)
 def correct(place: int, positive: bool, logit: float, counts: Ints, sums: Floats) -> None:
-    """Move an outcome that was judged by the other label; its probability stays."""
+    """Move an outcome that was judged by the other label, if it is here; its probability stays."""
     used, _, loss = judge(logit, positive)
+    if counts[place, used, 0 if positive else 1] == 0:
+        return  # judged before these counts began
     _, _, wrong_loss = judge(logit, not positive)
     counts[place, used, 1 if positive else 0] += 1
     counts[place, used, 0 if positive else 1] -= 1

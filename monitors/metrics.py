@@ -1,7 +1,7 @@
 """How good judged predictions are: figures from a tally of score bins.
 
 None says that a figure is undefined: nothing labelled, or, where a figure compares the classes, only one of them.
-Ranks are known to the bin, 1/16 logit wide. Everything else is exact.
+Ranks are known to the bin, 1/16 logit wide (1/4 for slices). Everything else is exact.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from monitors.bins import Tally
-from monitors.kernels import BINS, BINS_PER_LOGIT, LOWEST_LOGIT
+from monitors.kernels import LOWEST_LOGIT
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -37,8 +37,9 @@ def coverage(tally: Tally) -> float | None:
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> from monitors.bins import tally
-    >>> coverage(tally(logit=[0.3], label=[1])._replace(events=4))
+    >>> coverage(replace(tally(logit=[0.3], label=[1]), events=4))
     0.25
     """
     return tally.labelled / tally.events if tally.events else None
@@ -153,8 +154,10 @@ def decisions(tally: Tally, threshold: float) -> Decisions | None:
 
 
 def share_above(counts: Ints, threshold: float) -> float:
-    """Of a histogram of score bins, shape (BINS,), the number of scores at or above a probability."""
-    place = min(max((math.log(threshold) - math.log1p(-threshold) - LOWEST_LOGIT) * BINS_PER_LOGIT, 0.0), float(BINS))
+    """Of a histogram of scores, bins from -16 to 16, the number of scores at or above a probability."""
+    bins = len(counts)
+    above_lowest = math.log(threshold) - math.log1p(-threshold) - LOWEST_LOGIT
+    place = min(max(above_lowest * bins / (-2 * LOWEST_LOGIT), 0.0), float(bins))
     first = math.ceil(place)
     return float(counts[first:].sum()) + (first - place) * (float(counts[first - 1]) if first > place else 0.0)
 

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitors.bins import Tally
-from monitors.kernels import BINS, NEVER, NEWEST, OUTSIDE, WATERMARK, merge, roll, walk
-from stream.records import MICROSECONDS, Ops, Rows
-
-PANES_AT_MOST = 4096  # 64 MiB
-SPARE_PANES = 4  # ops may run ahead of the watermark, up to the next tick
-
-End = Literal["final", "provisional"]
-State = dict[str, NDArray[np.generic]]
-
-
-def panes_needed(*, pane_us: int, windows_us: Sequence[int], join_window_us: int) -> int:
-    """Length of the ring: the longest window, the join window, and the panes still open."""
-    # the pane in which the watermark stands, and one that the join window may cut
-    return max(windows_us, default=pane_us) // pane_us + -(-join_window_us // pane_us) + 2 + SPARE_PANES
+from monitors.grid import NEVER, End, PaneGrid
+from monitors.kernels import BINS, NEWEST, OUTSIDE, WATERMARK, merge, roll, walk
+from monitors.ring import Places, Ring
+from stream.records import Ops, Rows
 
 
 class Window(NamedTuple):
@@ -36,21 +24,13 @@ class Window(NamedTuple):
 class Panes:
     """Predictions judged by the score that was served then, in the pane of their own event time.
 
-    Pane k holds the events from k * ``pane_us`` up to (k + 1) * ``pane_us``. It is final, and never changes
-    again, once the watermark has passed its end by the join window; until then it is provisional. What
-    comes out depends on the order of the ops and on where in it ``advance`` was called, not on how they
-    were cut into batches.
+    A pane is final once the watermark has passed its end by the join window. What comes out depends on the order of
+    the ops and on where in it ``advance`` was called, not on how they were cut into batches.
 
     Parameters
     ----------
-    pane_us
-        Length of a pane.
-    windows_us
-        Lengths of the windows to be asked for, each a multiple of ``pane_us``.
-    join_window_us
-        How long after its event time a label may come.
-    stall_us
-        How far ``advance`` may lag behind the events, when labels are waited for beyond their window.
+    grid
+        The panes and the windows.
 
     Attributes
     ----------
@@ -58,46 +38,34 @@ class Panes:
         Ops that no pane took, because their row's pane was final or had left the ring. The total has them.
     total : Tally
         Everything ever judged.
-
-    Raises
-    ------
-    ValueError
-        If a window is no multiple of the pane, or the ring would need more than 4,096 panes.
+    ring : Ring
+        The state, for the store.
 
     Examples
     --------
-    >>> panes = Panes(pane_us=3_600_000_000, windows_us=(86_400_000_000,), join_window_us=7_200_000_000)
-    >>> panes.advance(100 * 3_600_000_000)
-    >>> window = panes.window("final", 86_400_000_000, now_us=100 * 3_600_000_000)
-    >>> window.start_us // 3_600_000_000, window.end_us // 3_600_000_000, window.tally.events
+    >>> hour_us = 3_600_000_000
+    >>> panes = Panes(PaneGrid(pane_us=hour_us, windows_us=(24 * hour_us,), join_window_us=2 * hour_us))
+    >>> panes.advance(100 * hour_us)
+    >>> window = panes.window("final", 24 * hour_us, now_us=100 * hour_us)
+    >>> window.start_us // hour_us, window.end_us // hour_us, window.tally.events
     (74, 98, 0)
     """
 
-    def __init__(self, *, pane_us: int, windows_us: Sequence[int], join_window_us: int, stall_us: int = 0) -> None:
-        if pane_us <= 0 or join_window_us < 0:
-            raise ValueError(f"a pane of {pane_us} us and a join window of {join_window_us} us: need > 0 and >= 0")
-        for window_us in windows_us:
-            if window_us <= 0 or window_us % pane_us:
-                raise ValueError(f"the window of {window_us} us is no multiple of the pane of {pane_us} us")
-        # while labels have stalled, finality stands still and the ring has to reach further back
-        length = panes_needed(pane_us=pane_us, windows_us=windows_us, join_window_us=join_window_us + stall_us)
-        if length > PANES_AT_MOST:
-            raise ValueError(
-                f"a window of {_seconds(max(windows_us, default=pane_us))} and a join window of "
-                f"{_seconds(join_window_us)} in panes of {_seconds(pane_us)} make {length:,} panes, "
-                f"more than {PANES_AT_MOST:,}.\n"
-                "  Make the shortest window longer (it sets the pane), or the longest window shorter."
-            )
-        self.pane_us = pane_us
-        self.windows_us = tuple(windows_us)
-        self.join_window_us = join_window_us
-        self._length = length
+    def __init__(self, grid: PaneGrid) -> None:
+        self.grid = grid
+        length = self._length = grid.length
         self._counts = np.zeros((length + 1, BINS, 2), dtype=np.int64)
         self._sums = np.zeros((length + 1, BINS, 2), dtype=np.float64)
         self._traffic = np.zeros((length + 1, 2), dtype=np.int64)
         self._span = np.zeros((length + 1, 2), dtype=np.int64)
         self._changed = np.zeros(length + 1, dtype=np.bool_)
         self._clock = np.array([NEVER, NEVER, 0], dtype=np.int64)
+        self.ring = Ring(
+            "panes",
+            shape={"pane us": grid.pane_us, "join window us": grid.join_window_us, "panes": length},
+            header={"clock": self._clock, "traffic": self._traffic, "span": self._span},
+            places=[Places(self._changed, {"counts": self._counts, "sums": self._sums}, self._span)],
+        )
 
     @property
     def outside(self) -> int:
@@ -121,8 +89,8 @@ class Panes:
             np.ascontiguousarray(rows.time),
             np.ascontiguousarray(rows.logit),
             base,
-            self.pane_us,
-            self._final_before(),
+            self.grid.pane_us,
+            self.grid.final_before(int(self._clock[WATERMARK])),
             self._counts,
             self._sums,
             self._traffic,
@@ -139,34 +107,23 @@ class Panes:
         """
         if now_us > self._clock[WATERMARK]:
             self._clock[WATERMARK] = now_us
-            pane = now_us // self.pane_us
+            pane = now_us // self.grid.pane_us
             if pane > self._clock[NEWEST]:
                 roll(pane, self._counts, self._sums, self._traffic, self._span, self._changed, self._clock)
 
     def window(self, end: End, window_us: int, now_us: int) -> Window:
-        """Merge the panes of one window, in order.
-
-        ``"final"`` is the latest whole window of final panes: it ends a join window ago. Panes that ``advance``
-        has not made final are not, whatever ``now_us`` says. ``"provisional"`` ends with the pane that holds the
-        microsecond before ``now_us``; labels are still missing. What the stream or the ring does not reach is empty.
+        """Merge the panes of one window, in order; what the stream or the ring does not reach is empty.
 
         Raises
         ------
         ValueError
             If ``window_us`` is none of the windows that were announced.
         """
-        if window_us not in self.windows_us:
-            raise ValueError(f"no window of {window_us} us, only {self.windows_us}")
-        if end == "final":
-            last = self.final_end(now_us) // self.pane_us - 1
-            reached = min(last, self._final_before() - 1)
-        else:
-            reached = last = (now_us - 1) // self.pane_us
-        first = last - window_us // self.pane_us + 1
+        pane_us, newest = self.grid.pane_us, int(self._clock[NEWEST])
+        first, last, reached = self.grid.window(end, window_us, now_us=now_us, watermark_us=int(self._clock[WATERMARK]))
         counts = np.zeros((BINS, 2), dtype=np.int64)
         sums = np.zeros((BINS, 2), dtype=np.float64)
         traffic = np.zeros(2, dtype=np.int64)
-        newest = int(self._clock[NEWEST])
         merge(
             max(first, newest - self._length + 1),
             min(reached, newest),
@@ -179,70 +136,8 @@ class Panes:
             traffic,
         )
         events, expired = traffic.tolist()
-        return Window(first * self.pane_us, (last + 1) * self.pane_us, Tally(events, expired, counts, sums))
+        return Window(first * pane_us, (last + 1) * pane_us, Tally(events, expired, counts, sums))
 
     def final_end(self, now_us: int) -> int:
         """Event time up to which panes are final at ``now_us``."""
-        known_us = now_us if self._clock[WATERMARK] == NEVER else min(now_us, int(self._clock[WATERMARK]))
-        return (known_us - self.join_window_us) // self.pane_us * self.pane_us
-
-    def _final_before(self) -> int:
-        watermark_us = int(self._clock[WATERMARK])
-        return NEVER if watermark_us == NEVER else (watermark_us - self.join_window_us) // self.pane_us
-
-    # The whole state is the union of the header and one block per place; a place without a block is empty.
-    # A checkpoint stores the header and the blocks of dirty places, then calls clean().
-
-    def dirty(self) -> list[int]:
-        """Places whose block has changed since ``clean``, ascending."""
-        return np.flatnonzero(self._changed).tolist()
-
-    def clean(self) -> None:
-        """Say that all blocks have been copied for storing; should that fail, store the whole ``state`` next."""
-        self._changed[:] = False
-
-    def header(self) -> State:
-        """Everything that is no block: 16 bytes per pane and a few numbers. Copies."""
-        return {
-            "shape": np.array([self.pane_us, self.join_window_us, self._length], dtype=np.int64),
-            "clock": self._clock.copy(),
-            "traffic": self._traffic.copy(),
-        }
-
-    def block(self, place: int) -> State:
-        """The bins of one place, 16 KiB, under names that say which. Copies."""
-        return {f"counts/{place}": self._counts[place].copy(), f"sums/{place}": self._sums[place].copy()}
-
-    def state(self) -> State:
-        """The header and all blocks that are not empty. Copies."""
-        state = self.header()
-        for place in np.flatnonzero(self._span[:, 1]).tolist():
-            state |= self.block(place)
-        return state
-
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Become what ``state`` was taken from, to the bit; nothing is dirty then.
-
-        Raises
-        ------
-        ValueError
-            If it was taken with another pane, join window or length of the ring; then nothing has changed.
-        """
-        ours, theirs = self.header()["shape"].tolist(), state["shape"].tolist()
-        if ours != theirs:
-            raise ValueError(
-                f"the stored panes have (pane us, join window us, panes) = {tuple(theirs)}, the configuration says "
-                f"{tuple(ours)}.\n  Put the former windows back, or start the monitors anew."
-            )
-        self._clock[:] = state["clock"]
-        self._traffic[:] = state["traffic"]
-        self._changed[:] = False
-        for place in range(self._length + 1):
-            self._counts[place] = state.get(f"counts/{place}", 0)
-            self._sums[place] = state.get(f"sums/{place}", 0.0)
-            used = np.flatnonzero(self._counts[place].any(axis=1))
-            self._span[place] = (used[0], used[-1] + 1) if len(used) else (0, 0)
-
-
-def _seconds(duration_us: int) -> str:
-    return f"{duration_us / MICROSECONDS:,.0f} s"
+        return self.grid.final_end(now_us=now_us, watermark_us=int(self._clock[WATERMARK]))

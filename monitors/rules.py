@@ -46,6 +46,8 @@ class Rule:
         The window of event time, and as it is written in the configuration: "1d". Liveness has none.
     feature
         The field that a metric of ``FEATURE_METRICS`` is of.
+    slice
+        The part of the events that is judged, "carrier=UA"; left out: all. Only metrics of quality have one.
     above, below
         The bound; exactly one. A value beyond it is a breach, the bound itself is none.
     for_us
@@ -66,7 +68,8 @@ class Rule:
     Raises
     ------
     ValueError
-        Unknown metric, none or two bounds, a recovery bound on the breached side, or no feature where one is needed.
+        Unknown metric, none or two bounds, a recovery bound on the breached side, no feature where one is needed, or
+        a slice of a metric that has none.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Rule:
     window_us: int = 0
     window: str = ""
     feature: str | None = None
+    slice: str | None = None
     above: float | None = None
     below: float | None = None
     for_us: int = 0
@@ -91,6 +95,8 @@ class Rule:
         if (self.metric in FEATURE_METRICS) != (self.feature is not None):
             needs = "needs a feature" if self.feature is None else f"is of no feature, got {self.feature!r}"
             raise ValueError(f"rule {self.name!r}: {self.metric} {needs}")
+        if self.slice is not None and self.metric not in QUALITY_METRICS:
+            raise ValueError(f"rule {self.name!r}: {self.metric} is of no slice, got {self.slice!r}")
         if (self.above is None) == (self.below is None):
             raise ValueError(f"rule {self.name!r}: needs either above or below, got {self.above} and {self.below}")
         if self.recover is not None and self.breached(self.recover):
@@ -111,8 +117,9 @@ class Rule:
 
     @property
     def target(self) -> str:
-        """The metric, and what it is of: "null_rate[temp]"."""
-        return self.metric if self.feature is None else f"{self.metric}[{self.feature}]"
+        """The metric, and what it is of: "null_rate[temp]", "logloss[carrier=UA]"."""
+        of = self.feature or self.slice
+        return self.metric if of is None else f"{self.metric}[{of}]"
 
     def verdict(self, judged: Judged) -> float | None:
         """The value, or None if it is undefined or rests on too little to say anything."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitors import traffic_kernels as kernels
-from monitors.panes import End, panes_needed
+from monitors.grid import End, PaneGrid
+from monitors.ring import Places, Ring
 from monitors.traffic_figures import Traffic, traffic_figures
-from monitors.traffic_kernels import BINS, DEAD, DECIDED, DELAY_BINS, EVENTS, FIRST, LABELS, MESSAGES, NEWEST, NOT_YET
+from monitors.traffic_kernels import BINS, DEAD, DECIDED, DELAY_BINS, FIRST, LABELS, MESSAGES, NEWEST, NOT_YET
 from stream.records import Events, Ops, Rows
-
-State = dict[str, NDArray[np.generic]]
 
 SEEN_BYTES = (1 << kernels.SEEN_BITS) // 8
 
@@ -39,8 +38,8 @@ class TrafficPanes:
 
     Parameters
     ----------
-    pane_us, windows_us, join_window_us, stall_us
-        As for ``Panes``; the two see the same ops and are told to ``advance`` at the same ticks.
+    grid
+        As of ``Panes``; the two see the same ops and are told to ``advance`` at the same ticks.
     categories
         Which columns of ``Events.categories`` to watch.
     numbers
@@ -49,30 +48,19 @@ class TrafficPanes:
     Examples
     --------
     >>> hour_us = 3_600_000_000
-    >>> panes = TrafficPanes(pane_us=hour_us, windows_us=(24 * hour_us,), join_window_us=0, categories=(), numbers=())
+    >>> grid = PaneGrid(pane_us=hour_us, windows_us=(24 * hour_us,), join_window_us=0)
+    >>> panes = TrafficPanes(grid, categories=(), numbers=())
     >>> panes.count(hour_us, messages=200, dead=50)
     >>> panes.advance(hour_us, hour_us)
     >>> panes.window("final", 24 * hour_us, hour_us, threshold=0.5).dead_share
     0.25
     """
 
-    def __init__(
-        self,
-        *,
-        pane_us: int,
-        windows_us: Sequence[int],
-        join_window_us: int,
-        stall_us: int = 0,
-        categories: Sequence[CategoryColumn],
-        numbers: Sequence[str],
-    ) -> None:
-        self.pane_us = pane_us
-        self.windows_us = tuple(windows_us)
-        self.join_window_us = join_window_us
+    def __init__(self, grid: PaneGrid, *, categories: Sequence[CategoryColumn], numbers: Sequence[str]) -> None:
+        self.grid = grid
         self.categories = tuple(categories)
         self.numbers = tuple(numbers)
-        length = panes_needed(pane_us=pane_us, windows_us=windows_us, join_window_us=join_window_us + stall_us)
-        self._length = length
+        length = self._length = grid.length
         self._columns = np.array([watched.column for watched in categories], dtype=np.int64)
         self._nulls = np.array([watched.null for watched in categories], dtype=np.uint64)
         self._scores = np.zeros((length, BINS), dtype=np.int64)
@@ -87,6 +75,35 @@ class TrafficPanes:
         self._seen_changed = np.zeros(len(categories), dtype=np.bool_)
         self._counted = np.zeros(2, dtype=np.int64)  # messages, dead letters, of all time
         self._reference = np.zeros(BINS, dtype=np.int64)
+        self.ring = Ring(
+            "traffic",
+            shape={
+                "pane us": grid.pane_us,
+                "join window us": grid.join_window_us,
+                "panes": length,
+                "categories": len(categories),
+                "numbers": len(numbers),
+            },
+            header={
+                "clock": self._clock,
+                "books": self._books,
+                "counted": self._counted,
+                "reference": self._reference,
+            },
+            places=[
+                Places(
+                    self._changed,
+                    {
+                        "scores": self._scores,
+                        "categories": self._categories,
+                        "values": self._values,
+                        "moments": self._moments,
+                        "delays": self._delays,
+                    },
+                ),
+                Places(self._seen_changed, {"seen": self._seen}),
+            ],
+        )
 
     @property
     def reference(self) -> NDArray[np.int64]:
@@ -110,7 +127,7 @@ class TrafficPanes:
             np.ascontiguousarray(events.numbers),
             self._columns,
             self._nulls,
-            self.pane_us,
+            self.grid.pane_us,
             self._scores,
             self._categories,
             self._values,
@@ -128,7 +145,7 @@ class TrafficPanes:
 
         What is new of them counts in the pane that ends with the tick.
         """
-        self._roll((now_us - 1) // self.pane_us)
+        self._roll((now_us - 1) // self.grid.pane_us)
         totals = np.array([messages, dead], dtype=np.int64)
         self._books[self._clock[NEWEST] % self._length, [MESSAGES, DEAD]] += totals - self._counted
         self._counted[:] = totals
@@ -138,7 +155,7 @@ class TrafficPanes:
         window before ``decided_us``.
         """
         self._clock[DECIDED] = max(self._clock[DECIDED], decided_us)
-        self._roll(now_us // self.pane_us)
+        self._roll(now_us // self.grid.pane_us)
 
     def window(self, end: End, window_us: int, now_us: int, *, threshold: float) -> Traffic:
         """Every figure of one window that ends at ``now_us``, or with the pane before it.
@@ -151,14 +168,13 @@ class TrafficPanes:
         ValueError
             If ``window_us`` is none of the windows that were announced.
         """
-        if window_us not in self.windows_us:
-            raise ValueError(f"no window of {window_us} us, only {self.windows_us}")
-        provisional_last = (now_us - 1) // self.pane_us
+        self.grid.require(window_us)
+        provisional_last = (now_us - 1) // self.grid.pane_us
         last = decided_last = provisional_last
         if end == "final":
-            last = now_us // self.pane_us - 1
-            decided_last = (min(now_us, int(self._clock[DECIDED])) - self.join_window_us) // self.pane_us - 1
-        panes = window_us // self.pane_us
+            last = now_us // self.grid.pane_us - 1
+            decided_last = (min(now_us, int(self._clock[DECIDED])) - self.grid.join_window_us) // self.grid.pane_us - 1
+        panes = window_us // self.grid.pane_us
         scores, categories, numbers, books = self._merged(last - panes + 1, last)
         delays = np.zeros(DELAY_BINS, dtype=np.int64)
         kernels.merge_delays(*self._held(decided_last - panes + 1, decided_last), self._delays, self._books, delays)
@@ -186,7 +202,7 @@ class TrafficPanes:
     def _roll(self, pane: int) -> None:
         """Make ``pane`` the newest; take the reference first, since behind a gap the ring no longer has it."""
         first = int(self._clock[FIRST])
-        last = first + max(self.windows_us) // self.pane_us - 1
+        last = first + self.grid.longest_us // self.grid.pane_us - 1
         if first != NOT_YET and last < pane and not self._reference.any():
             self._reference[:] = self._merged(first, last)[0]
         kernels.roll(
@@ -225,82 +241,3 @@ class TrafficPanes:
             books,
         )
         return scores, categories, numbers, books
-
-    # As with ``Panes``: the state is the header and one block per place. After the places of the ring come those of
-    # the columns of categories, each with its bitmap.
-
-    def dirty(self) -> list[int]:
-        """Places whose block has changed since ``clean``, ascending."""
-        return np.flatnonzero(np.concatenate([self._changed, self._seen_changed])).tolist()
-
-    def clean(self) -> None:
-        """Say that all blocks have been copied for storing; should that fail, store the whole ``state`` next."""
-        self._changed[:] = False
-        self._seen_changed[:] = False
-
-    def header(self) -> State:
-        """Everything that is no block: 32 bytes per pane, and the reference. Copies."""
-        return {
-            "shape": np.array(self._shape, dtype=np.int64),
-            "clock": self._clock.copy(),
-            "books": self._books.copy(),
-            "counted": self._counted.copy(),
-            "reference": self._reference.copy(),
-        }
-
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self.pane_us, self.join_window_us, self._length, len(self.categories), len(self.numbers)
-
-    def block(self, place: int) -> State:
-        """The arrays of one place, under names that say which. Copies."""
-        if place >= self._length:
-            return {f"seen/{place}": self._seen[place - self._length].copy()}
-        return {f"{name}/{place}": array[place].copy() for name, array in self._by_pane.items()}
-
-    @property
-    def _by_pane(self) -> dict[str, NDArray[np.generic]]:
-        return {
-            "scores": self._scores,
-            "categories": self._categories,
-            "values": self._values,
-            "moments": self._moments,
-            "delays": self._delays,
-        }
-
-    def state(self) -> State:
-        """The header and all blocks that are not empty. Copies."""
-        state = self.header()
-        used = np.concatenate([self._books[:, [EVENTS, LABELS]].any(axis=1), self._seen.any(axis=1)])
-        for place in np.flatnonzero(used).tolist():
-            state |= self.block(place)
-        return state
-
-    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Become what ``state`` was taken from, to the bit; nothing is dirty then.
-
-        Raises
-        ------
-        ValueError
-            If it was taken with other panes or of other fields; then nothing has changed.
-        """
-        theirs = tuple(state["shape"].tolist())
-        if theirs != self._shape:
-            raise ValueError(
-                f"the stored traffic has (pane us, join window us, panes, categories, numbers) = {theirs}, the "
-                f"configuration says {self._shape}.\n  Put the former windows and features back, or start the "
-                "monitors anew."
-            )
-        for name, array in (
-            ("clock", self._clock),
-            ("books", self._books),
-            ("counted", self._counted),
-            ("reference", self._reference),
-        ):
-            array[:] = state[name]
-        self.clean()
-        for place in range(self._length):
-            for name, array in self._by_pane.items():
-                array[place] = state.get(f"{name}/{place}", 0)
-        for column in range(len(self.categories)):
-            self._seen[column] = state.get(f"seen/{self._length + column}", 0)

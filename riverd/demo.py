@@ -48,6 +48,7 @@ checkpoint = "1s"               # a year passes in seconds here; the default is 
 
 [monitors]
 windows = ["1d", "7d"]
+slices = ["carrier"]            # quality apart for each airline
 
 [[alerts]]
 name = "many-late"              # snow, thunderstorms, holidays: the world has changed, for a day

@@ -119,6 +119,20 @@ class Merger:
                 return chunk.partition, chunk.messages[index], chunk.reasons.get(position)
         raise LookupError(f"lane {number} has not released a message at {position}")
 
+    def messages(self, numbers: NDArray[np.int32], positions: NDArray[np.int64]) -> list[bytes]:
+        """The raw messages of records that were just released, by the numbers of their partitions."""
+        found = [b""] * len(numbers)
+        for number in np.unique(numbers).tolist():
+            mine = np.flatnonzero(numbers == number)
+            chunks = self._pushed[number]
+            of = np.searchsorted([chunk.next_position for chunk in chunks], positions[mine], side="right")
+            for c in np.unique(of).tolist():
+                which = mine[of == c]
+                places = np.searchsorted(chunks[c].columns.position, positions[which])
+                for at, place in zip(which.tolist(), places.tolist(), strict=True):
+                    found[at] = chunks[c].messages[place]
+        return found
+
     def _append(self, lane: Lane, chunk: Chunk) -> None:
         columns = chunk.columns
         # a record without a time goes where its neighbours are

@@ -47,6 +47,7 @@ class Events(NamedTuple):
     categories: NDArray[np.uint64]  # (n, c): hash of "name=value"
     numbers: NDArray[np.float64]  # (n, k): NaN is null
     words: NDArray[np.uint64]  # (n, MAX_WORDS times the fields of words): hash of "name=word"; 0 ends a list
+    slices: NDArray[np.uint64]  # (n, s): hash of "name=value" of the fields that are judged by value
 
 
 class Labels(NamedTuple):
@@ -87,6 +88,7 @@ class Rows(NamedTuple):
     slot: NDArray[np.uint32]  # the feature arena
     value: NDArray[np.float32]
     used: NDArray[np.int64]  # (2,): places of the arena in use, of which given up
+    slices: NDArray[np.uint8]  # (rows, s): by field, the place of its value among the slices
 
 
 @dataclass(frozen=True, slots=True)

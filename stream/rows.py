@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.records import DONE, Rows
 
-KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "size")
+KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "size", "slices")
 
 SEGMENT = 1 << 16  # rows by which the table grows and shrinks at least
 SMALL_ARENA = 1 << 20
@@ -23,6 +23,11 @@ class RowTable:
     Arrays grow in place (the allocator moves pages, not bytes) and shed their oldest rows by moving down, so
     memory follows what is pending.
 
+    Parameters
+    ----------
+    slices
+        Fields that are judged by value.
+
     Attributes
     ----------
     rows : Rows
@@ -33,7 +38,7 @@ class RowTable:
         The row that the next event will get.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, slices: int = 0) -> None:
         self.base = 0
         self.next = 0
         self.rows = Rows(
@@ -49,6 +54,7 @@ class RowTable:
             slot=np.zeros(SMALL_ARENA, np.uint32),
             value=np.zeros(SMALL_ARENA, np.float32),
             used=np.zeros(2, np.int64),
+            slices=np.zeros((SEGMENT, slices), np.uint8),
         )
 
     def reserve(self, *, first: int, events: int, width: int) -> None:
@@ -60,7 +66,7 @@ class RowTable:
         if needed > capacity:
             grown = max(needed, capacity + max(SEGMENT, capacity // 8))
             for column in _per_row(rows):
-                column.resize(grown, refcheck=False)
+                column.resize((grown, *column.shape[1:]), refcheck=False)
         if rows.used[1] > max(SMALL_ARENA, rows.used[0] // 2):
             _compact(rows, self.next - self.base)
         needed = int(rows.used[0]) + events * width

@@ -11,15 +11,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from riverd.alert_checks import BEFORE_ALL_TIMES
 from riverd.screen.notation import count, figure, moment, plain, share, span, volume
+from riverd.screen.slices import slices_table, worst_slices
+from riverd.screen.style import BAD, FAINT, GOOD, STRONG, grid, line
 from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
-
-# Red and green alone, apart from bold and dim: they can be read on light and on dark.
-BAD, GOOD, STRONG, FAINT = "bold red", "green", "bold", "dim"
 
 FIRED, RESOLVED = "▲", "▼"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LOG_LINES = 8
+_SLICE_LINES = 5
 _PHASES = {"compiling": "compiling, which takes some 20 s and happens once"}
 
 # Fates that are shown when there are any; pending and matched always are.
@@ -40,7 +41,8 @@ _FATES = (
 def render(status: Status, *, width: int, height: int | None = None) -> RenderableType:
     """Draw one frame, never wider than ``width``; at 24 rows it fits for a handful of windows and rules.
 
-    When ``height`` is short, the log of alerts gives way first, then the rules, quiet ones before firing ones.
+    When ``height`` is short, the log of alerts gives way first, then slices, then the rules,
+    quiet ones before firing ones.
     """
     blocks: list[tuple[int, RenderableType]] = []  # rows, each block after an empty line
 
@@ -60,28 +62,17 @@ def render(status: Status, *, width: int, height: int | None = None) -> Renderab
         alerts = sorted(status.alerts, key=_urgency)[: int(min(free - 2, len(status.alerts)))]
         add(len(alerts) + 1, _alerts(alerts, status.watermark, width))
         free -= len(alerts) + 2
+    window, slices = worst_slices(status.windows)
+    if slices and free >= 4:
+        slices = slices[: int(min(free - 2, _SLICE_LINES))]
+        add(len(slices) + 1, slices_table(window, slices, width=width))
+        free -= len(slices) + 2
     if status.events and free >= 2:
         latest = status.events[-int(min(free - 1, _LOG_LINES)) :]
         add(len(latest), *(line(event_line(event, year=width >= 100), width=width) for event in latest))
     if foot:
         add(1, *foot)
     return Group(*head, *(block for _, block in blocks))
-
-
-def line(*parts: str | Text | tuple[str, str], width: int) -> Text:
-    """One line that is cut, never wrapped, at the width."""
-    text = Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
-    text.truncate(width, overflow="ellipsis")
-    return text
-
-
-def grid(*columns: str) -> Table:
-    """An empty table without rules, whose cells are cut, never wrapped; ">AUC" is set flush right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=FAINT)
-    for name in columns:
-        justify = "right" if name.startswith(">") else "left"
-        table.add_column(name.lstrip(">"), justify=justify, no_wrap=True, overflow="ellipsis")
-    return table
 
 
 def event_line(event: AlertEvent, *, year: bool = True) -> Text:
@@ -95,8 +86,10 @@ def describe(event: AlertEvent, *, year: bool = True) -> str:
     """Say when a rule fired or was resolved, and on what figures."""
     side = ">" if event.value > event.bound else "<" if event.value < event.bound else "="
     reading = f"{event.metric} {event.window} {figure(event.value)} {side} {figure(event.bound)}"
-    fate = "fired" if event.state == "firing" else f"resolved after {span((event.at - event.started_at) / 1e6)}"
-    return plain(f"{moment(event.at, year=year)}  {event.rule} {fate}: {reading}")
+    lasted = "" if event.started_at == BEFORE_ALL_TIMES else f" after {span((event.at - event.started_at) / 1e6)}"
+    fate = "fired" if event.state == "firing" else f"resolved{lasted}"
+    at = "at once" if event.at == BEFORE_ALL_TIMES else moment(event.at, year=year)
+    return plain(f"{at}  {event.rule} {fate}: {reading}")
 
 
 def checkpoint_line(checkpoint: CheckpointStatus) -> str:
@@ -109,6 +102,7 @@ def checkpoint_line(checkpoint: CheckpointStatus) -> str:
 def _head(status: Status, width: int) -> Iterator[Text]:
     name, phase = plain(status.model), _PHASES.get(status.phase, plain(status.phase))
     paused = f"  learning paused by {plain(status.paused_by)}" if status.paused_by is not None else ""
+    paused += "  labels stalled" if status.stalled_since is not None else ""
     now = f"{moment(status.watermark)} UTC" if status.watermark is not None else ""
     gap = width - cell_len(f"{name}  {phase}{paused}{now}")
     yield line((name, STRONG), f"  {phase}", (paused, BAD), " " * gap + now if gap >= 2 else "", width=width)

@@ -9,11 +9,14 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from riverd.screen.frame import BAD, GOOD, STRONG, checkpoint_line, event_line, line
+from riverd.screen.frame import checkpoint_line, event_line
 from riverd.screen.notation import UNDEFINED, count, figure, moment, plain, share, span
+from riverd.screen.slices import slices_table, worst_slices
+from riverd.screen.style import BAD, GOOD, STRONG, line
 from riverd.status import Status, WindowStatus
 
 _ALERTS = 12
+_SLICES = 5
 _EVENT_FATES = {
     "resolved": "got their label in time",
     "pending": "still wait for it",
@@ -47,6 +50,7 @@ def summary(status: Status, *, width: int, next_steps: Sequence[tuple[str, str]]
     for title, body in (
         (plain(status.model), list(_course(status))),
         ("How good it was", list(_quality(status))),
+        ("Least calibrated slices", list(_slices(status, width))),
         ("What became of the labels", list(_books(status))),
         ("Alerts", list(_alerts(status))),
         ("Next", list(_steps(next_steps))),
@@ -89,6 +93,12 @@ def _quality(status: Status) -> Iterator[Text]:
     if window.roc_auc is not None and _known(window.roc_auc):
         meaning = f"of a positive and a negative, the positive scored higher {100 * window.roc_auc:.0f} times in 100"
         yield Text.assemble("AUC ", (figure(window.roc_auc, 3), STRONG), f": {meaning}.")
+
+
+def _slices(status: Status, width: int) -> Iterator[RenderableType]:
+    window, slices = worst_slices(status.windows)
+    if slices:
+        yield slices_table(window, slices[:_SLICES], width=width)
 
 
 def _longest(windows: Sequence[WindowStatus]) -> WindowStatus | None:

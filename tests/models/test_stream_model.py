@@ -51,6 +51,7 @@ def events_of(events):
         weight=np.ones(n, np.float32),
         score=np.zeros(n),
         words=np.zeros((n, 0), np.uint64),
+        slices=np.zeros((n, 0), np.uint64),
     )
 
 
@@ -68,6 +69,7 @@ def rows_for(n, width):
         slot=np.zeros(n * width, np.uint32),
         value=np.zeros(n * width, np.float32),
         used=np.zeros(2, np.int64),
+        slices=np.zeros((n, 0), np.uint8),
     )
 
 

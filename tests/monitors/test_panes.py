@@ -2,6 +2,7 @@
 
 import math
 from collections import defaultdict
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors import kernels
+from monitors.grid import PaneGrid
 from monitors.kernels import BINS, bin_of
 from monitors.panes import Panes
 from stream.records import DROP, EXPIRE, LEARN, RESOLVE, SCORE, Ops, Rows
@@ -19,13 +21,13 @@ BASE = 1000  # number of the first row
 
 
 def new_panes():
-    return Panes(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN)
+    return Panes(PaneGrid(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN))
 
 
 def rows_of(time, logit):
     n, none = len(time), np.zeros(0)
     return Rows(
-        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 6
+        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 7
     )
 
 
@@ -149,7 +151,7 @@ def same_tally(tally, parts):
 
 
 def same_state(one, other):
-    mine, theirs = one.state(), other.state()
+    mine, theirs = one.ring.state(), other.ring.state()
     assert mine.keys() == theirs.keys()
     assert all(mine[key].tobytes() == theirs[key].tobytes() for key in mine)
 
@@ -158,7 +160,7 @@ def same_state(one, other):
 @given(scripts())
 def test_equals_the_oracle(script):
     panes = script.run(new_panes(), script.steps)
-    oracle = Oracle(len(panes.header()["traffic"]) - 1).run(script)
+    oracle = Oracle(len(panes.ring.header()["traffic"]) - 1).run(script)
     assert panes.outside == oracle.outside
     same_tally(panes.total, [oracle.total])
     for now_us in {oracle.watermark or 0, (oracle.newest or 0) * PANE + 1}:
@@ -181,8 +183,8 @@ def test_restored_in_the_middle_is_the_same_to_the_bit(script, cut):
     before = script.run(new_panes(), script.steps[:cut])
     restored = new_panes()
     script.run(restored, script.steps[cut // 2 :])  # what it held is forgotten
-    restored.restore(before.state())
-    assert restored.dirty() == []
+    restored.ring.restore(before.ring.state())
+    assert restored.ring.dirty() == []
     same_state(restored, before)
     same_state(script.run(restored, script.steps[cut:]), script.run(new_panes(), script.steps))
 
@@ -194,12 +196,12 @@ def test_the_latest_block_of_each_dirty_place_is_enough_to_restore(script, check
     for cut in [*sorted(checkpoints), len(script.steps)]:
         script.run(panes, script.steps[done:cut])
         done = max(done, cut)
-        stored |= panes.header()
-        for place in panes.dirty():
-            stored |= panes.block(place)
-        panes.clean()
+        stored |= panes.ring.header()
+        for place in panes.ring.dirty():
+            stored |= panes.ring.block(place)
+        panes.ring.clean()
     restored = new_panes()
-    restored.restore(stored)
+    restored.ring.restore(stored)
     same_state(restored, panes)
 
 
@@ -209,7 +211,7 @@ def test_final_panes_never_change(script):
     panes, judged = new_panes(), {}
     for step in script.steps:
         script.run(panes, [step])
-        oldest = int(panes.header()["clock"][0] - len(panes.header()["traffic"]) + 2) * PANE
+        oldest = int(panes.ring.header()["clock"][0] - len(panes.ring.header()["traffic"]) + 2) * PANE
         if isinstance(step, int):
             window = panes.window("final", PANE, step)
             judged[window.start_us] = (step, window)
@@ -217,8 +219,8 @@ def test_final_panes_never_change(script):
             if window.start_us >= oldest:
                 again = panes.window("final", PANE, then_us)
                 assert again[:2] == window[:2]
-                assert [np.asarray(part).tobytes() for part in again.tally] == [
-                    np.asarray(part).tobytes() for part in window.tally
+                assert [np.asarray(part).tobytes() for part in astuple(again.tally)] == [
+                    np.asarray(part).tobytes() for part in astuple(window.tally)
                 ]
 
 
@@ -250,17 +252,17 @@ def test_panes_are_not_final_before_advance_says_so():
 
 def test_an_idle_jump_of_years_empties_the_ring_and_dirties_what_it_emptied():
     panes = new_panes()
-    places = len(panes.header()["traffic"]) - 1
+    places = len(panes.ring.header()["traffic"]) - 1
     rows = rows_of([PANE * pane for pane in range(places)], [1.0] * places)
     panes.observe(ops_of([(SCORE | RESOLVE, row, 1) for row in range(places)]), rows, BASE)
-    panes.clean()
+    panes.ring.clean()
     panes.advance(10**17)
-    assert panes.dirty() == list(range(places))
-    panes.clean()
+    assert panes.ring.dirty() == list(range(places))
+    panes.ring.clean()
     panes.advance(10**17 + 10**9)
-    assert panes.dirty() == []
-    assert not panes.header()["traffic"][:-1].any()
-    assert panes.state().keys() == panes.header().keys() | panes.block(places).keys()
+    assert panes.ring.dirty() == []
+    assert not panes.ring.header()["traffic"][:-1].any()
+    assert panes.ring.state().keys() == panes.ring.header().keys() | panes.ring.block(places).keys()
     assert panes.total.labelled == places
 
 
@@ -283,13 +285,13 @@ def test_kernels_have_one_signature_whatever_the_arrays_come_as():
 
 def test_a_window_that_is_no_multiple_of_the_pane_is_refused():
     with pytest.raises(ValueError, match="window of 25 us is no multiple of the pane of 10 us"):
-        Panes(pane_us=10, windows_us=(20, 25), join_window_us=0)
+        PaneGrid(pane_us=10, windows_us=(20, 25), join_window_us=0)
 
 
 def test_a_ring_too_long_is_refused_with_its_figures():
     minute_us, day_us = 60_000_000, 86_400_000_000
     with pytest.raises(ValueError, match=r"2,592,000 s .* 86,400 s .* 60 s make 44,646 panes, more than 4,096"):
-        Panes(pane_us=minute_us, windows_us=(30 * day_us,), join_window_us=day_us)
+        PaneGrid(pane_us=minute_us, windows_us=(30 * day_us,), join_window_us=day_us)
 
 
 def test_a_window_that_was_not_announced_is_refused():
@@ -298,6 +300,6 @@ def test_a_window_that_was_not_announced_is_refused():
 
 
 def test_the_state_of_other_panes_is_refused():
-    other = Panes(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN + 1)
+    other = Panes(PaneGrid(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN + 1))
     with pytest.raises(ValueError, match=r"= \(10, 25, 15\), the configuration says \(10, 26, 15\)"):
-        other.restore(new_panes().state())
+        other.ring.restore(new_panes().ring.state())

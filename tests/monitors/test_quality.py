@@ -1,6 +1,7 @@
 """Figures from bins against scikit-learn on the scores themselves, and against textbook formulas."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -232,7 +233,7 @@ def test_one_class_leaves_comparisons_undefined_and_says_the_rest(logit, label):
 
 def test_nothing_labelled_leaves_everything_undefined():
     assert [getattr(quality(NOTHING), metric) for metric in METRICS] == [None] * len(METRICS)
-    unlabelled = quality(NOTHING._replace(events=3))
+    unlabelled = quality(replace(NOTHING, events=3))
     assert unlabelled.coverage == 0
     assert [getattr(unlabelled, metric) for metric in METRICS if metric != "coverage"] == [None] * (len(METRICS) - 1)
 

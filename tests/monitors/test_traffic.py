@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors import traffic_kernels as kernels
+from monitors.grid import PaneGrid
 from monitors.kernels import BINS, bin_of
 from monitors.traffic import CategoryColumn, TrafficPanes
 from monitors.traffic_kernels import DELAY_BINS, delay_bin
@@ -24,20 +25,25 @@ NUMBERS = ("x", "y")
 
 
 def new_panes(numbers=NUMBERS):
-    return TrafficPanes(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN, categories=COLUMNS, numbers=numbers)
+    grid = PaneGrid(pane_us=PANE, windows_us=WINDOWS, join_window_us=JOIN)
+    return TrafficPanes(grid, categories=COLUMNS, numbers=numbers)
 
 
 def rows_of(time, logit):
     n, none = len(time), np.zeros(0)
     return Rows(
-        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 6
+        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 7
     )
 
 
 def events_of(categories, numbers):
     none = np.zeros(0)
     return Events(
-        *[none] * 10, np.array(categories, np.uint64).reshape(-1, 3), np.array(numbers, np.float64).reshape(-1, 2), none
+        *[none] * 10,
+        np.array(categories, np.uint64).reshape(-1, 3),
+        np.array(numbers, np.float64).reshape(-1, 2),
+        none,
+        none,
     )
 
 
@@ -202,7 +208,7 @@ def same_figures(found, oracle, window_us, event_last, decided_last):
 @given(scripts())
 def test_equals_the_oracle(script):
     panes = script.run(new_panes(), script.steps)
-    oracle = Oracle(len(panes.header()["books"])).run(script)
+    oracle = Oracle(len(panes.ring.header()["books"])).run(script)
     for now in {oracle.now or 0, (oracle.newest or 0) * PANE + 1}:
         for window_us in WINDOWS:
             recent = panes.window("provisional", window_us, now, threshold=0.5)
@@ -213,7 +219,7 @@ def test_equals_the_oracle(script):
 
 
 def same_state(one, other):
-    mine, theirs = one.state(), other.state()
+    mine, theirs = one.ring.state(), other.ring.state()
     assert mine.keys() == theirs.keys()
     assert all(mine[key].tobytes() == theirs[key].tobytes() for key in mine)
 
@@ -229,8 +235,8 @@ def test_is_the_same_to_the_bit_however_batches_are_cut(script, cuts):
 def test_restored_in_the_middle_is_the_same_to_the_bit(script, cut):
     before = script.run(new_panes(), script.steps[:cut])
     restored = script.run(new_panes(), script.steps[cut // 2 :])  # what it held is forgotten
-    restored.restore(before.state())
-    assert restored.dirty() == []
+    restored.ring.restore(before.ring.state())
+    assert restored.ring.dirty() == []
     same_state(restored, before)
     same_state(script.run(restored, script.steps[cut:]), script.run(new_panes(), script.steps))
 
@@ -242,12 +248,12 @@ def test_the_latest_block_of_each_dirty_place_is_enough_to_restore(script, check
     for cut in [*sorted(checkpoints), len(script.steps)]:
         script.run(panes, script.steps[done:cut])
         done = max(done, cut)
-        stored |= panes.header()
-        for place in panes.dirty():
-            stored |= panes.block(place)
-        panes.clean()
+        stored |= panes.ring.header()
+        for place in panes.ring.dirty():
+            stored |= panes.ring.block(place)
+        panes.ring.clean()
     restored = new_panes()
-    restored.restore(stored)
+    restored.ring.restore(stored)
     same_state(restored, panes)
 
 
@@ -256,8 +262,8 @@ def test_the_latest_block_of_each_dirty_place_is_enough_to_restore(script, check
 def test_bins_of_scores_are_those_of_quality_and_bins_of_delays_hold_their_delay(logit, delay):
     panes = new_panes()
     panes.observe(ops_of([(SCORE, 0, NEVER)]), rows_of([0], [logit]), BASE, events_of([[1, 2, 3]], [[NAN, 1.0]]))
-    assert panes.block(0)["scores/0"][bin_of(logit)] == 1
-    assert panes.block(0)["scores/0"].shape == (BINS,)
+    assert panes.ring.block(0)["scores/0"][bin_of(logit)] == 1
+    assert panes.ring.block(0)["scores/0"].shape == (BINS,)
     place = delay_bin(delay)
     edges = [0, 1024, *(2**octave * (8 + part) // 8 for octave in range(10, 49) for part in range(1, 9))]
     assert edges[place] <= delay < edges[place + 1] or place == DELAY_BINS - 1
@@ -349,4 +355,4 @@ def test_the_state_of_other_fields_is_refused():
     with pytest.raises(
         ValueError, match=r"= \(10000, 25000, 15, 2, 1\), the configuration says \(10000, 25000, 15, 2, 2\)"
     ):
-        new_panes().restore(new_panes(("x",)).state())
+        new_panes().ring.restore(new_panes(("x",)).ring.state())

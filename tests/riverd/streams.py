@@ -14,6 +14,7 @@ from monitors.quality import quality
 from riverd.assembly import assemble
 from riverd.config import Config
 from riverd.engine import Engine
+from riverd.judgement import ENDS
 from riverd.load_config import parse_config
 from riverd.result import METRICS
 from stream.memory import MemorySource
@@ -181,13 +182,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "crosses": [["shop", "hour"]],
         "time_parts": ["hour", "weekday"],
     },
-    "monitors": {"windows": ["30m", "2h"], "guardrails": ["amount"]},
+    "monitors": {"windows": ["30m", "2h"], "guardrails": ["amount"], "slices": ["shop", "user"]},
     "web": {"listen": ""},
 }
 ALERTS: list[dict[str, Any]] = [
     {"name": "loss", "metric": "logloss", "window": "2h", "above": 0.7, "for": "10m", "recover": 0.6},
     {"name": "rate", "metric": "positive_rate", "window": "30m", "above": 0.65, "min_labelled": 20},
     {"name": "area", "metric": "roc_auc", "window": "2h", "below": 0.6, "on": "provisional", "min_labelled": 50},
+    {"name": "shop-a", "metric": "logloss", "slice": "shop=a", "window": "2h", "above": 0.7, "min_labelled": 20},
     {"name": "missing", "metric": "coverage", "window": "30m", "below": 0.8, "recover": 0.85, "min_labelled": 20},
 ]
 
@@ -250,8 +252,12 @@ def outcome(engine: Engine) -> dict[str, Any]:
         "counts": parts.joiner.fates(),
         "watermark": parts.joiner.watermark,
         "metrics": {name: getattr(judged, name) for name in METRICS},
-        "windows": engine.qualities(),
-        "traffic": engine.traffic(),
+        "windows": engine.judgement.windows(),
+        "slices": {
+            (window_us, end): engine.judgement.slices(end, window_us)
+            for window_us in engine.config.monitors.windows
+            for end in ENDS
+        },
         "standings": {name: replace(standing) for name, standing in parts.rules.standings.items()},
         "outside": parts.panes.outside,
     }

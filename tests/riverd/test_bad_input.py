@@ -109,7 +109,10 @@ def test_garbage_goes_to_the_dead_letters(litter, without, tmp_path):
     assert dirty["counts"].pop("messages") == clean["counts"].pop("messages") + added
     assert dirty["counts"].pop("dead") == clean["counts"].pop("dead") + added
     for one in (clean, dirty):  # they tell of messages too
-        one["traffic"] = {of: replace(traffic, messages=0, dead_share=None) for of, traffic in one["traffic"].items()}
+        one["windows"] = {
+            of: judged._replace(traffic=replace(judged.traffic, messages=0, dead_share=None))
+            for of, judged in one["windows"].items()
+        }
     assert dirty == clean
 
     before = sorted((letter.topic, letter.payload) for letter in without.unsaved.dead_letters)

@@ -115,13 +115,13 @@ def test_it_is_the_same_after_a_restart_at_any_time():
         store.commit(capture.encode("periodic"))
         checkpointer.saved(capture)
     whole = run(topics, configured)
-    at_once = sorted(whole.unsaved.history, key=lambda figures: (figures.at, figures.window, figures.kind))
+    at_once = sorted(whole.unsaved.history, key=lambda figures: (figures.at, figures.window, figures.kind, figures.end))
     assert store.history() == at_once
     names = {name for figures in at_once for name in figures.values}
     assert names >= {"logloss", "null_rate[x]", "label_delay_p50", "score_psi", "dead_share", "sum[amount]"}
     assert whole.paused_by == engine.paused_by == "dead letters"
-    assert {name: array.tobytes() for name, array in engine.parts.traffic.state().items()} == {
-        name: array.tobytes() for name, array in whole.parts.traffic.state().items()
+    assert {name: array.tobytes() for name, array in engine.parts.traffic.ring.state().items()} == {
+        name: array.tobytes() for name, array in whole.parts.traffic.ring.state().items()
     }
     assert [(alert.rule, alert.started_at) for alert in store.alerts()] == [
         (change.rule, change.started_at) for change in reversed(whole.recent_alerts) if change.state == "firing"
@@ -132,18 +132,33 @@ def test_the_history_is_of_the_windows_as_they_were():
     engine, figures = engine_on(MemorySource(CLEAN), config(alerts=[], source={"poll_records": 40})), {}
     while not engine.finished or not figures:
         engine.step()
-        for (window_us, end), judged in engine.qualities().items():
+        for (window_us, end), judged in engine.judgement.windows().items():
             watermark = engine.parts.joiner.watermark
             if end == "final" and window_us == 1800 * MICROSECONDS:
-                figures[engine.parts.panes.final_end(watermark)] = judged.logloss
+                figures[engine.parts.panes.final_end(watermark)] = judged.quality.logloss
     history = {
         kept.at: kept.values["logloss"]
         for kept in engine.unsaved.history
-        if (kept.window, kept.kind) == ("30m", "outcomes") and "logloss" in kept.values
+        if (kept.window, kept.kind, kept.end) == ("30m", "outcomes", "final") and "logloss" in kept.values
     }
     common = figures.keys() & history.keys()
     assert len(common) > 30
     assert {at: figures[at] for at in common} == {at: history[at] for at in common}
+
+
+def test_the_history_keeps_apart_what_was_said_before_all_labels_had_come():
+    kept = [figures for figures in run(CLEAN, config(alerts=[])).unsaved.history if figures.kind == "outcomes"]
+    coverage = {
+        end: {
+            figures.at: figures.values["coverage"] for figures in kept if (figures.window, figures.end) == ("30m", end)
+        }
+        for end in ("final", "provisional")
+    }
+    common = coverage["final"].keys() & coverage["provisional"].keys()
+    assert len(common) > 30
+    # of the same half hours, labels are never fewer later, and most of the time there are more
+    assert all(coverage["provisional"][at] <= coverage["final"][at] for at in common)
+    assert sum(coverage["provisional"][at] < coverage["final"][at] for at in common) > len(common) / 2
 
 
 def test_the_threshold_may_be_changed_and_guardrails_may_not():
@@ -158,9 +173,9 @@ def test_a_guardrail_is_no_feature():
     engine = run(CLEAN, config(alerts=[], monitors={"guardrails": ["amount"]}, **keys))
     assert engine.parts.model.sha256 == without.parts.model.sha256
     amounts = [json.loads(message)["amount"] for message in CLEAN[EVENTS]]
-    figures = engine.traffic()[7_200 * MICROSECONDS, "provisional"].features["amount"]
+    figures = engine.judgement.windows()[7_200 * MICROSECONDS, "provisional"].traffic.features["amount"]
     assert figures.mean == pytest.approx(np.mean(amounts[-360:]), abs=0.2)
-    assert all("amount" not in traffic.features for traffic in without.traffic().values())
+    assert all("amount" not in judged.traffic.features for judged in without.judgement.windows().values())
 
 
 class Clock:
