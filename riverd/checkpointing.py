@@ -1,11 +1,13 @@
 """The engine's state as a checkpoint, and back.
 
 Small state is written whole. The rest is blocks, of which a checkpoint holds only those that changed:
-``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights``, ``panes`` and ``traffic``.
+``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights``, and the monitors' rings,
+``panes``, ``traffic`` and ``slices``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.slice_kernels import OTHER
 from riverd.alert_checks import BUILT_IN_ALERTS
+from riverd.changes import APPLIED, Change, changed_settings
 from riverd.config import Config
 from riverd.config_sections import CHANNELS
 from riverd.delivery.alertmanager import notice_of
 from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
+from riverd.outgoing import parcels_of
+from riverd.predictions import BYTES as PREDICTION_BYTES
 from storage.arrays import decode, encode
 from storage.blocks import Block
 from storage.checkpoint import Checkpoint
@@ -29,13 +35,13 @@ from stream.records import AlertChange
 from stream.rows import SEGMENT
 from stream.source import Mark, Partition
 
+log = logging.getLogger("riverd")
+
 Arrays = Mapping[str, NDArray[Any]]
-Settings = Mapping[str, Mapping[str, Any] | None]  # by section and key
 VERSION = "0.1.0"
 ROW_BYTES, FEATURE_BYTES = 50, 8
-KINDS = ("rows", "status", "weights", "panes", "traffic")
-COMPRESSED = ("panes", "traffic")  # mostly zeros
-_NONE: Mapping[str, Any] = {}
+RINGS = ("panes", "traffic", "slices")
+KINDS = ("rows", "status", "weights", *RINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ class Capture:
     status: dict[int, NDArray[np.uint8]]  # by segment, as captured
     runs: list[tuple[int, int]]
     weight_blocks: list[int]
-    pane_places: list[int]
-    traffic_places: list[int]
+    places: dict[str, list[int]]  # by ring
+    number: int  # of the checkpoint
+    config: Config
 
     def encode(self, reason: str) -> Checkpoint:
         """The bytes to be stored."""
@@ -64,7 +71,7 @@ class Capture:
         return Checkpoint(
             state=encode(self.header, self.small, compress=True),
             blocks=[
-                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind in COMPRESSED))
+                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind in RINGS))
                 for (kind, number), arrays in self.blocks.items()
             ],
             alerts=self.unsaved.alerts,
@@ -72,6 +79,7 @@ class Capture:
             snapshot=snapshot,
             notices=self.notices,
             history=self.unsaved.history,
+            outgoing=parcels_of(self.config, self.unsaved, checkpoint=self.number),
         )
 
 
@@ -85,9 +93,11 @@ class Checkpointer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._runs: list[tuple[int, int]] = []  # stored rows: from, to without
+        self._number = 0  # of the last checkpoint
+        self._outdated_runs: list[int] = []  # stored, but not as they are now
         self._status: dict[int, NDArray[np.uint8]] = {}  # as stored, by segment
-        self._unsaved_panes: set[int] = set()  # changed before a checkpoint that failed
-        self._unsaved_traffic: set[int] = set()
+        # by ring: places that changed before a checkpoint that failed
+        self._unsaved_places: dict[str, set[int]] = {kind: set() for kind in RINGS}
 
     @property
     def new_bytes(self) -> int:
@@ -95,7 +105,8 @@ class Checkpointer:
         table = self._engine.parts.table
         features = int(table.rows.used[0] - table.rows.used[1]) / max(table.next - table.base, 1)
         new_rows = table.next - self._next_to_store()
-        return round(new_rows * (ROW_BYTES + FEATURE_BYTES * features))
+        served = sum(len(batch.ids) for batch in self._engine.unsaved.served)
+        return round(new_rows * (ROW_BYTES + FEATURE_BYTES * features)) + served * PREDICTION_BYTES
 
     def _next_to_store(self) -> int:
         return max(self._runs[-1][1] if self._runs else 0, self._engine.parts.joiner.first_row)
@@ -109,16 +120,13 @@ class Checkpointer:
         weight_blocks = parts.model.take_dirty()
         for number in weight_blocks:
             blocks["weights", number] = {"weights": parts.model.block(number)}
-        pane_places = sorted({*parts.panes.dirty(), *self._unsaved_panes})
-        for place in pane_places:
-            blocks["panes", place] = parts.panes.block(place)
-        parts.panes.clean()
-        self._unsaved_panes = set()
-        traffic_places = sorted({*parts.traffic.dirty(), *self._unsaved_traffic})
-        for place in traffic_places:
-            blocks["traffic", place] = parts.traffic.block(place)
-        parts.traffic.clean()
-        self._unsaved_traffic = set()
+        places: dict[str, list[int]] = {}
+        for kind, ring in parts.rings.items():
+            places[kind] = sorted({*ring.dirty(), *self._unsaved_places[kind]})
+            for place in places[kind]:
+                blocks[kind, place] = ring.block(place)
+            ring.clean()
+            self._unsaved_places[kind] = set()
         header = {
             "settings": engine.config.learned_from,
             "watermark": watermark_of(parts),
@@ -138,39 +146,59 @@ class Checkpointer:
         }
         small = (
             _prefixed("joiner", parts.joiner.state())
-            | _prefixed("panes", parts.panes.header())
-            | _prefixed("traffic", parts.traffic.header())
             | _prefixed("rules", parts.rules.state())
             | _prefixed("dead_letter_rule", parts.dead_letter_rule.state())
             | _prefixed("model", parts.model.small_state())
         )
+        for kind, ring in parts.rings.items():
+            small |= _prefixed(kind, ring.header())
         unsaved, engine.unsaved = engine.unsaved, Unsaved()
         snapshot = parts.model.whole_state() if with_snapshot else None
         notices = _notices(engine.config, unsaved.alerts)
+        number = self._number + 1
         return Capture(
-            header, small, notices, blocks, unsaved, snapshot, status, runs, weight_blocks, pane_places, traffic_places
+            header,
+            small,
+            notices,
+            blocks,
+            unsaved,
+            snapshot,
+            status,
+            runs,
+            weight_blocks,
+            places,
+            number,
+            engine.config,
         )
 
     def saved(self, capture: Capture) -> None:
         """The store has it."""
+        self._number = capture.number
         self._runs = capture.runs
+        self._outdated_runs = []
         self._status = capture.status
+        self._engine.source.commit(
+            {Partition(topic, name): position for topic, name, position, *_ in capture.header["lanes"]}
+        )
 
     def failed(self, capture: Capture) -> None:
         """The store does not have it; the next capture holds all of it again."""
         engine = self._engine
         engine.parts.model.mark_dirty(capture.weight_blocks)
-        self._unsaved_panes.update(capture.pane_places)
-        self._unsaved_traffic.update(capture.traffic_places)
+        for kind, places in capture.places.items():
+            self._unsaved_places[kind].update(places)
         engine.unsaved.alerts[:0] = capture.unsaved.alerts
         engine.unsaved.dead_letters[:0] = capture.unsaved.dead_letters
         engine.unsaved.history[:0] = capture.unsaved.history
+        engine.unsaved.served[:0] = capture.unsaved.served
         engine.unsaved.learning |= capture.unsaved.learning
 
     def _capture_rows(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[tuple[int, int]]:
         table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
         start = self._next_to_store()
         runs = []
+        for outdated in self._outdated_runs:
+            blocks["rows", outdated] = None
         for run in self._runs:
             if run[1] > first_row:
                 runs.append(run)
@@ -208,24 +236,38 @@ class Checkpointer:
         """
         header, small = decode(loaded.state)
         engine, parts = self._engine, self._engine.parts
-        _refuse_other_settings(engine.config, header["settings"])
+        changes = changed_settings(engine.config, header["settings"])
+        _refuse(engine.config, changes)
+        anew = {ring for change in changes for ring in change.anew}
+        for change in changes:
+            log.warning(
+                "%s was %s, is %s: %s begin anew", change.key, change.then, change.now, " and ".join(change.anew)
+            )
         blocks = {kind: _decoded(loaded, kind) for kind in KINDS}
         parts.joiner.cursor[:] = small["joiner/cursor"]
+        self._number = loaded.number
         self._runs = [(first, last) for first, last in header["runs"]]
         self._status = {segment: arrays["status"] for segment, arrays in sorted(blocks["status"].items())}
         empty: NDArray[np.uint8] = np.zeros(0, np.uint8)
         status = np.concatenate([empty, *self._status.values()])
         runs = [(first, blocks["rows"][first]) for first, _ in self._runs]
+        if "slices" in anew:
+            runs = [(first, _unplaced(run, len(engine.config.monitors.slices))) for first, run in runs]
+            self._outdated_runs = [first for first, _ in runs]
+            self._runs = []
         parts.table.restore(parts.joiner.first_row, runs, status)
         parts.joiner.restore(_under("joiner", small))
         parts.model.restore(
             _under("model", small), {number: arrays["weights"] for number, arrays in blocks["weights"].items()}
         )
-        for kind, monitor in (("panes", parts.panes), ("traffic", parts.traffic)):
+        for kind, ring in parts.rings.items():
+            if kind in anew:
+                self._unsaved_places[kind].update(blocks[kind])  # so that the next checkpoint empties them
+                continue
             state: dict[str, NDArray[Any]] = dict(_under(kind, small))
             for arrays in blocks[kind].values():
                 state |= arrays
-            monitor.restore(state)
+            ring.restore(state)
         parts.rules.restore(_under("rules", small))
         parts.dead_letter_rule.restore(_under("dead_letter_rule", small))
         engine.restore_learning(header.get("paused_by"))
@@ -238,6 +280,11 @@ class Checkpointer:
             marks[partition] = Mark(position, fingerprint)
             orders[partition] = order
         engine.start(marks, orders)
+
+
+def _unplaced(run: Arrays, fields: int) -> Arrays:
+    """Rows whose values have no place among the slices any more."""
+    return {**run, "slices": np.full((len(run["size"]), fields), OTHER, np.uint8)}
 
 
 def _notices(config: Config, changes: Sequence[AlertChange]) -> list[Notice]:
@@ -264,16 +311,11 @@ def _under(prefix: str, arrays: Arrays) -> dict[str, NDArray[Any]]:
     return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def _refuse_other_settings(config: Config, stored: Settings) -> None:
-    then, now = _flat(stored), _flat(config.learned_from)
-    differing = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+def _refuse(config: Config, changes: Sequence[Change]) -> None:
+    differing = [change for change in changes if change.fate != APPLIED]
     if differing:
         raise StateMismatchError(
             f"model {config.model.name!r} was learned under other settings:\n"
-            + "".join(f"  {key}: {then.get(key)} then, {now.get(key)} now\n" for key in differing)
+            + "".join(f"  {change.key}: {change.then} then, {change.now} now\n" for change in differing)
             + "  Put them back to go on, or give the model another [model] name to learn the stream anew."
         )
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    return {f"[{section}] {key}": value for section, keys in settings.items() for key, value in (keys or _NONE).items()}

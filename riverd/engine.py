@@ -7,31 +7,30 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from monitors.panes import End
-from monitors.quality import Quality, quality
-from monitors.rules import Judged
-from monitors.traffic_figures import Traffic
-from riverd.alert_checks import STALL_RULE
+from models.hashing import text_of
+from riverd.alert_checks import BEFORE_ALL_TIMES, STALL_RULE
 from riverd.assembly import Parts
 from riverd.config import Config
 from riverd.durations import format_duration
-from riverd.history import history_due, history_of
+from riverd.judgement import Judgement
+from riverd.predictions import Served, served
 from riverd.redaction import redact
 from storage.history import Figures
 from stream.decoding import Chunk
-from stream.join_state import REJECTED_CONFLICT
+from stream.join_state import MIN_MESSAGES, REJECTED_CONFLICT
 from stream.joiner import Step
 from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
-from stream.records import MICROSECONDS, AlertChange, DeadLetter
+from stream.messages import value_at
+from stream.records import MICROSECONDS, AlertChange, DeadLetter, Events
 from stream.source import Batch, Mark, Partition, Source
 from stream.stall import STALLED_SHARE
 
 log = logging.getLogger("riverd")
 
-MIN_MESSAGES = 100  # that it takes to judge the share of dead letters
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
 CONFLICT = "another event with this id came before and says something else; that one stands"
@@ -44,7 +43,8 @@ class Unsaved:
     alerts: list[AlertChange] = field(default_factory=list)
     dead_letters: list[DeadLetter] = field(default_factory=list)
     history: list[Figures] = field(default_factory=list)
-    learning: bool = False  # was paused or resumed
+    served: list[Served] = field(default_factory=list)  # predictions that are to be sent on
+    learning: bool = False  # was paused or resumed, or labels thawed
 
     @property
     def urgent(self) -> bool:
@@ -86,6 +86,7 @@ class Engine:
         self.config = config
         self.parts = parts
         self.source = source
+        self.judgement = Judgement(config, parts)
         self.unsaved = Unsaved()
         self.recent_alerts: deque[AlertChange] = deque(maxlen=KEPT_ALERTS)
         self.alert_changes = 0  # of this run, kept or not
@@ -123,13 +124,20 @@ class Engine:
             self._reached("engine.joined")
             parts.model.run(step.ops, parts.table.rows, parts.table.base, ordered.events)
             self._reached("engine.learned")
+            if self.config.predictions.topic is not None:
+                self.unsaved.served.append(served(step.ops, ordered.events, parts))
             parts.panes.observe(step.ops, parts.table.rows, parts.table.base)
             parts.traffic.observe(step.ops, parts.table.rows, parts.table.base, ordered.events)
+            parts.slices.observe(
+                step.ops, parts.table.rows, parts.table.base, ordered.events, partial(self._name, ordered.events)
+            )
             self._reached("engine.judged")
             self._bury(step, ordered)
             if step.tick is not None:
                 self._tick(step.tick)
                 self._reached("engine.ticked")
+            if step.timeless:
+                self._tick_without_time()
         self._reached("engine.stepped")
         return bool(batches) or len(ordered.kind) > 0
 
@@ -168,34 +176,10 @@ class Engine:
         self.parts.joiner.learning = by is None
         self.unsaved.learning = True
 
-    def qualities(self) -> dict[tuple[int, str], Quality]:
-        """The quality of each window, "final" and "provisional", as of the watermark."""
-        now_us = self.parts.joiner.watermark
-        if now_us == BEGINNING:
-            return {}
-        return {
-            (window_us, end): self._quality(end, window_us, now_us)
-            for window_us in self.config.monitors.windows
-            for end in ("final", "provisional")
-        }
-
-    def traffic(self) -> dict[tuple[int, str], Traffic]:
-        """What flowed by in each window, "final" and "provisional", as of the watermark."""
-        now_us = self.parts.joiner.watermark
-        if now_us == BEGINNING:
-            return {}
-        return {
-            (window_us, end): self._traffic(end, window_us, now_us)
-            for window_us in self.config.monitors.windows
-            for end in ("final", "provisional")
-        }
-
-    def _quality(self, end: End, window_us: int, now_us: int) -> Quality:
-        tally = self.parts.panes.window(end, window_us, now_us).tally
-        return quality(tally, threshold=self.config.monitors.threshold)
-
-    def _traffic(self, end: End, window_us: int, now_us: int) -> Traffic:
-        return self.parts.traffic.window(end, window_us, now_us, threshold=self.config.monitors.threshold)
+    def _name(self, events: Events, record: int, field: str) -> str:
+        """The text of a slice's value, from the message of an event that has it."""
+        _, message, _ = self.parts.merger.message(int(events.partition[record]), int(events.position[record]))
+        return text_of(value_at(message, field))
 
     def _discover(self) -> None:
         for partition in self.source.partitions():
@@ -221,9 +205,12 @@ class Engine:
             for partition, lane in lanes.items():
                 lane.live = not self.source.at_end(partition)
             return
-        now_s = self._monotonic_s()
-        self._active_s |= dict.fromkeys((batch.partition for batch in batches), now_s)
-        idle_s = self.config.source.idle_after / MICROSECONDS
+        now_s, idle_s = self._monotonic_s(), self.config.source.idle_after / MICROSECONDS
+        active = [batch.partition for batch in batches]
+        if active and now_s - max(self._active_s.values()) >= idle_s:
+            # all were silent, say because the brokers were away: what comes first must not overtake the others
+            active = list(lanes)
+        self._active_s |= dict.fromkeys(active, now_s)
         newest = max((lane.last_order for lane in lanes.values()), default=BEGINNING)
         for partition, lane in lanes.items():
             idle = now_s - self._active_s[partition] >= idle_s
@@ -264,29 +251,19 @@ class Engine:
             )
 
     def _tick(self, tick_us: int) -> None:
-        joiner, traffic, rules = self.parts.joiner, self.parts.traffic, self.parts.rules
+        joiner, traffic = self.parts.joiner, self.parts.traffic
         decided_us, fates = joiner.decided(tick_us), joiner.fates()
         self.parts.panes.advance(decided_us)
+        self.parts.slices.advance(decided_us)
         traffic.count(tick_us, messages=fates["messages"], dead=fates["dead"])
         traffic.advance(tick_us, decided_us)
-        kept = [window_us for window_us in self.config.monitors.windows if history_due(tick_us, window_us)]
-        asked: set[tuple[int, End]] = {(rule.window_us, rule.on) for rule in rules.rules}
-        for window_us in kept:
-            asked.add((window_us, "final"))
-        judged = {
-            (window_us, end): Judged(self._quality(end, window_us, tick_us), self._traffic(end, window_us, tick_us))
-            for window_us, end in sorted(asked)
-        }
-        changes = rules.evaluate(tick_us, lambda rule: rule.verdict(judged[rule.window_us, rule.on]))
-        final_us = self.parts.panes.final_end(tick_us)
-        for window_us in kept:
-            self.unsaved.history += history_of(
-                judged[window_us, "final"], format_duration(window_us), decided_us=final_us, asked_us=tick_us
-            )
+        changes, history = self.judgement.at_tick(tick_us)
+        self.unsaved.history += history
         changes += self._watch_stall(tick_us)
-        changes += self._watch_dead_letters(tick_us)
+        share = traffic.recent_dead_share(min_messages=MIN_MESSAGES)
+        changes += self._watch_dead_letters(tick_us, share)
         self.announce(changes)
-        pausing = {rule.name for rule in rules.rules if "pause" in rule.actions}
+        pausing = {rule.name for rule in self.parts.rules.rules if "pause" in rule.actions}
         for change in changes:
             if change.state == "firing" and change.rule in pausing:
                 self.pause_learning(f"rule {change.rule}")
@@ -303,9 +280,13 @@ class Engine:
         now_s = self._monotonic_s()
         return now_s - max(self._active_s.values(), default=self._began_s)
 
-    def _watch_dead_letters(self, tick_us: int) -> list[AlertChange]:
+    def _tick_without_time(self) -> None:
+        """No message had a time yet: their number takes its place, and what fires does so before all times."""
+        fates = self.parts.joiner.fates()
+        self.announce(self._watch_dead_letters(BEFORE_ALL_TIMES, fates["dead"] / fates["messages"]))
+
+    def _watch_dead_letters(self, tick_us: int, share: float | None) -> list[AlertChange]:
         """Stop learning when too much can't be read: what can be may be of another kind than before."""
-        share = self.parts.traffic.recent_dead_share(min_messages=MIN_MESSAGES)
         changes = self.parts.dead_letter_rule.evaluate(tick_us, lambda _: share)
         if any(change.state == "firing" for change in changes):
             self.pause_learning("dead letters")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from monitors.quality import METRICS as QUALITY_METRICS
+from monitors.quality import Quality
 from monitors.rules import Judged
+from monitors.slices import Slice
 from monitors.traffic_figures import WHOLE_METRICS
 from riverd.config_sections import TICKS_PER_WINDOW
 from storage.history import Figures
@@ -14,6 +18,28 @@ OF_A_FEATURE = ("null_rate", "unseen_rate", "mean", "spread", "sum")
 def history_due(tick_us: int, window_us: int) -> bool:
     """Whether a window is kept at this tick: so many times in its own length."""
     return tick_us % max(window_us // TICKS_PER_WINDOW, 1) == 0
+
+
+def slices_due(tick_us: int, window_us: int) -> bool:
+    """Whether its slices are kept as well: once in its length, since there may be many."""
+    return tick_us % window_us == 0
+
+
+def history_of_slices(slices: Mapping[Slice, Quality], window: str, *, decided_us: int) -> list[Figures]:
+    """Every figure that is defined, of every slice: "logloss[carrier=UA]"."""
+    values = {f"{metric}[{of}]": value for of, judged in slices.items() for metric, value in _defined(judged).items()}
+    return [Figures(decided_us, window, "slices", values)] if values else []
+
+
+def provisional_history(judged: Quality, window: str, *, at_us: int) -> list[Figures]:
+    """What could be said of the latest events at that time, of how many labels "coverage" tells."""
+    values = _defined(judged)
+    return [Figures(at_us, window, "outcomes", values, "provisional")] if values else []
+
+
+def _defined(judged: Quality) -> dict[str, float]:
+    figures = {metric: getattr(judged, metric) for metric in QUALITY_METRICS}
+    return {metric: value for metric, value in figures.items() if value is not None}
 
 
 def history_of(judged: Judged, window: str, *, decided_us: int, asked_us: int) -> list[Figures]:
@@ -30,7 +56,7 @@ def history_of(judged: Judged, window: str, *, decided_us: int, asked_us: int) -
     asked_us
         Where the window of events and messages ends: those are known a join window earlier.
     """
-    outcomes = {metric: getattr(judged.quality, metric) for metric in QUALITY_METRICS}
+    outcomes: dict[str, float | None] = {**_defined(judged.quality)}
     traffic: dict[str, float | None] = {}
     for metric in WHOLE_METRICS:
         (outcomes if metric.startswith("label_delay") else traffic)[metric] = getattr(judged.traffic, metric)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from monitors.bins import Tally
 from monitors.quality import Quality, quality
 from monitors.rules import Rules
+from monitors.slices import Slice
 from monitors.traffic_figures import Traffic
 from riverd.durations import format_duration
 from riverd.engine import Engine, watermark_of
@@ -19,6 +20,7 @@ from riverd.status import (
     DeliveryStatus,
     FeatureStatus,
     JudgedStatus,
+    SliceStatus,
     Status,
     TrafficStatus,
     WindowStatus,
@@ -91,10 +93,15 @@ class Publisher:
         """How the engine stands now."""
         engine, parts = self._engine, self._engine.parts
         now_s, counts = time.monotonic(), parts.joiner.fates()
-        traffic = engine.traffic()
         windows = [
-            self._window(format_duration(window_us), end == "final", judged, traffic[window_us, end])
-            for (window_us, end), judged in engine.qualities().items()
+            self._window(
+                format_duration(window_us),
+                end == "final",
+                judged.quality,
+                judged.traffic,
+                engine.judgement.slices(end, window_us) if end == "final" else None,
+            )
+            for (window_us, end), judged in engine.judgement.windows().items()
         ]
         self._remember(windows)
         written = self._written()
@@ -106,15 +113,14 @@ class Publisher:
             events_per_second=self._rate(now_s, counts["events"], phase),
             counts=counts,
             windows=windows,
-            overall=self._window(
-                "all", True, quality(parts.panes.total, threshold=engine.config.monitors.threshold), None
-            ),
+            overall=self._window("all", True, quality(parts.panes.total, threshold=engine.config.monitors.threshold)),
             alerts=self._standings(),
             events=list(self._events),
             checkpoint=_checkpoint_status(written) if written else None,
             history=list(self._history),
             progress=engine.source.progress(),
             paused_by=engine.paused_by,
+            stalled_since=parts.joiner.stalled_since,
             store_error=self._store_error(),
             judged=_judged(parts.panes.total),
             deliveries=list(self._deliveries()),
@@ -129,12 +135,19 @@ class Publisher:
         then_s, then = self._rates[0]
         return (events - then) / max(now_s - then_s, 1e-9)
 
-    def _window(self, name: str, final: bool, judged: Quality, traffic: Traffic | None) -> WindowStatus:
+    def _window(
+        self,
+        name: str,
+        final: bool,
+        judged: Quality,
+        traffic: Traffic | None = None,
+        slices: Mapping[Slice, Quality] | None = None,
+    ) -> WindowStatus:
         watermark = self._engine.parts.joiner.watermark
         return WindowStatus(
             window=name,
             final=final,
-            until=watermark - self._engine.parts.panes.join_window_us if final else watermark,
+            until=watermark - self._engine.parts.panes.grid.join_window_us if final else watermark,
             events=judged.events,
             labelled=judged.labelled,
             logloss=judged.logloss,
@@ -153,6 +166,7 @@ class Publisher:
             recall=judged.recall,
             alert_rate=judged.alert_rate,
             traffic=None if traffic is None else _traffic(traffic),
+            slices=[_slice(of, judged) for of, judged in (slices or {}).items()],
         )
 
     def _remember(self, windows: Sequence[WindowStatus]) -> None:
@@ -205,6 +219,21 @@ def _traffic(traffic: Traffic) -> TrafficStatus:
             name: FeatureStatus(figures.null_rate, figures.mean, figures.spread, figures.sum, figures.unseen_rate)
             for name, figures in traffic.features.items()
         },
+    )
+
+
+def _slice(of: Slice, judged: Quality) -> SliceStatus:
+    return SliceStatus(
+        field=of.field,
+        value=of.value,
+        events=judged.events,
+        labelled=judged.labelled,
+        positive_rate=judged.positive_rate,
+        logloss=judged.logloss,
+        roc_auc=judged.roc_auc,
+        roc_auc_error=judged.roc_auc_error,
+        observed_expected=judged.observed_expected,
+        spiegelhalter_z=judged.spiegelhalter_z,
     )
 
 

@@ -31,6 +31,22 @@ class TrafficStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceStatus:
+    """How good predictions were for one value of a field; None is undefined."""
+
+    field: str
+    value: str
+    events: int
+    labelled: int
+    positive_rate: float | None
+    logloss: float | None
+    roc_auc: float | None
+    roc_auc_error: float | None
+    observed_expected: float | None
+    spiegelhalter_z: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WindowStatus:
     """How good the served predictions were over one window of event time; None is undefined."""
 
@@ -55,6 +71,7 @@ class WindowStatus:
     recall: float | None = None
     alert_rate: float | None = None
     traffic: TrafficStatus | None = None
+    slices: list[SliceStatus] = field(default_factory=list)  # of final windows
 
     @property
     def coverage(self) -> float | None:
@@ -142,6 +159,7 @@ class Status:
     overall: WindowStatus | None = None  # every final pane since the beginning, for the summary
     progress: float | None = None  # share of the input that has been read, where its end is known
     paused_by: str | None = None  # who paused learning: labels are judged then, and not learned from
+    stalled_since: int | None = None  # event time since when labels stall, and predictions wait instead of expiring
     store_error: str | None = None  # why the last checkpoint could not be written
     judged: JudgedStatus | None = None
     deliveries: list[DeliveryStatus] = field(default_factory=list)

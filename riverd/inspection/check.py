@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from monitors.panes import panes_needed
+from monitors.grid import panes_needed
 from riverd.assembly import assemble
+from riverd.changes import APPLIED, NEEDS_REPLAY, REFUSED, Change, changed_settings
 from riverd.config import Config
+from riverd.database_url import PASSWORD, database_url, holds_password
 from riverd.durations import format_duration
 from riverd.errors import ConfigError
 from riverd.inspection.check_data import (
@@ -22,12 +24,12 @@ from riverd.inspection.check_data import (
     check_slots,
     read_topic,
 )
-from riverd.inspection.check_state import APPLIED, database_path, fates, stored_settings
+from riverd.inspection.check_state import SECTIONS_APPLIED, stored_settings
 from riverd.load_config import load_config
 from riverd.screen.notation import count, share, span, volume
-from storage.errors import StorageError
+from storage.errors import DamagedBlob, StorageError
 from storage.inspection import inspect_database
-from stream.source import SourceError
+from stream.source import Source, SourceError
 
 MESSAGES = 50_000  # of each topic that are looked at
 PANE_BYTES = 512 * 2 * (8 + 8)
@@ -56,7 +58,7 @@ def _check_stream(config: Config, config_path: Path, findings: Findings) -> None
 
     try:
         source = open_source(config, config_path, bounded=True)
-    except SourceError as error:
+    except (SourceError, ConfigError) as error:
         findings.faults.append(str(error))
         return
     try:
@@ -73,8 +75,24 @@ def _check_stream(config: Config, config_path: Path, findings: Findings) -> None
         if sound:
             check_size(config, parts, events, findings, available=available_bytes())
             check_slots(config, events, findings)
+        if config.source.kind == "kafka":
+            _check_clocks(config, source, findings)
     finally:
         source.close()
+
+
+def _check_clocks(config: Config, source: Source, findings: Findings) -> None:
+    """Say whose clock the timestamps of Kafka's messages are of, and what that means where they are the event time."""
+    from stream.kafka import KafkaSource
+
+    assert isinstance(source, KafkaSource)
+    findings.figures["timestamps"] = dict(sorted(source.clocks.items()))
+    for of in filter(None, (config.events, config.labels)):
+        if of.time is None and source.clocks.get(of.topic) == "LogAppendTime":
+            findings.notes.append(
+                f"topic {of.topic!r}: the time of a message is when the broker got it, so what is sent late counts as "
+                'new.\n  Name the field of its own time: time = "...".'
+            )
 
 
 def available_bytes() -> int | None:
@@ -99,31 +117,53 @@ def _check_panes(config: Config, findings: Findings) -> None:
 
 
 def _check_state(config: Config, config_path: Path, findings: Findings) -> None:
-    path = database_path(config, config_path)
-    if path is None:
-        return
     try:
-        seen = inspect_database(path, config.model.name)
+        if holds_password(config):
+            findings.notes.append(f"[storage] url holds a password. Better give it in the environment: {PASSWORD}.")
+        url = database_url(config, config_path)
+        seen = inspect_database(url, config.model.name)
         stored = stored_settings(seen)
+    except DamagedBlob as error:
+        findings.faults.append(f"the store of {config.model.name!r}: {error}")
+        return
     except StorageError as error:
-        findings.faults.append(f"{path}: {error}" if str(path) not in str(error) else str(error))
+        findings.faults.append(str(error))
         return
     if stored is None:
         findings.figures["state"] = None
         return
-    changed = fates(config, stored)
+    changes = changed_settings(config, stored)
     assert seen is not None and seen.model is not None  # noqa: PT018 - else nothing would be stored
     findings.figures["state"] = {
         "checkpoint": seen.model.checkpoints[0].number,
-        "changes": [{"key": f.key, "then": f.then, "now": f.now, "fate": f.fate} for f in changed],
+        "changes": [{"key": c.key, "then": c.then, "now": c.now, "fate": c.fate} for c in changes],
     }
-    refused = [fate for fate in changed if fate.fate == "refused"]
-    if refused:
-        lines = "".join(f"\n  {fate.key}: {fate.then} then, {fate.now} now" for fate in refused)
-        findings.faults.append(
-            f"the state of {config.model.name!r} was learned under other settings, so riverd refuses to go on.{lines}\n"
-            "  Put them back, or give the model another [model] name: it learns the stream anew from its beginning."
-        )
+    findings.notes += [
+        f"{change.key}: {change.then} then, {change.now} now: applied at the next start; the stored "
+        f"{' and '.join(change.anew)} can't be carried over and begin anew."
+        for change in changes
+        if change.fate == APPLIED
+    ]
+    for fate, why in _NOT_APPLIED.items():
+        if differing := [change for change in changes if change.fate == fate]:
+            findings.faults.append(f"the state of {config.model.name!r} {why[0]}{_listed(differing)}\n  {why[1]}")
+
+
+_NOT_APPLIED = {
+    NEEDS_REPLAY: (
+        "was learned under other settings; these need a replay.",
+        "Put them back, or give the model another [model] name: it learns the stream anew from its beginning, and the "
+        "old state stays under the old name.",
+    ),
+    REFUSED: (
+        "belongs to another stream, so riverd refuses to go on.",
+        "Put them back, or give the model another [model] name for this stream.",
+    ),
+}
+
+
+def _listed(changes: list[Change]) -> str:
+    return "".join(f"\n  {change.key}: {change.then} then, {change.now} now" for change in changes)
 
 
 def _print(config_path: Path, findings: Findings) -> None:
@@ -174,9 +214,14 @@ def _state(figure: dict[str, Any] | None) -> str:
     if figure is None:
         return "state        none stored yet: riverd begins at the beginning of the topics"
     if not figure["changes"]:
-        rest = ", ".join(f"[{section}]" for section in APPLIED)
+        rest = ", ".join(f"[{section}]" for section in SECTIONS_APPLIED)
         return f"state        checkpoint {figure['checkpoint']} fits; changes of {rest} are applied at the next start"
     return f"state        checkpoint {figure['checkpoint']}: {len(figure['changes'])} settings differ"
+
+
+def _clocks(figure: dict[str, str]) -> str:
+    whose = {"CreateTime": "the producer's", "LogAppendTime": "the broker's"}
+    return "timestamps   " + ", ".join(f"{topic}: {kind}, {whose[kind]}" for topic, kind in figure.items())
 
 
 def _orphans(figure: float | None) -> str:
@@ -190,4 +235,5 @@ _LINES: dict[str, Any] = {
     "panes": _panes,
     "state": _state,
     "labels_without_event": _orphans,
+    "timestamps": _clocks,
 }

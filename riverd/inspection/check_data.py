@@ -64,7 +64,8 @@ def read_topic(source: Source, decoder: EventDecoder | LabelDecoder, topic: str,
     chunks: list[Chunk] = []
     for number, partition in enumerate(partitions):
         left = -(-at_most // len(partitions))
-        while left > 0 and (batches := source.poll([partition], left)):
+        while left > 0 and not source.at_end(partition):
+            batches = source.poll([partition], left)
             chunks += [decoder.decode(batch, number) for batch in batches]
             left -= sum(len(batch.messages) for batch in batches)
     return Read(topic, chunks)
@@ -74,7 +75,8 @@ def check_decoding(read: Read, findings: Findings) -> None:
     """Say how many messages can't be decoded, why, and where one of each kind is."""
     if not read.messages:
         findings.faults.append(
-            f"topic {read.topic!r} has no messages.\n  Append some to a *.jsonl file in its folder, or correct topic."
+            f"topic {read.topic!r} has no messages.\n"
+            "  Let its producer send some (to files: append lines to a *.jsonl in its folder), or correct topic."
         )
         return
     kinds: dict[str, list[str]] = {}

@@ -1,38 +1,26 @@
-"""What happens to each change of the config when riverd goes on from its stored state."""
+"""What is stored for a config: where, and under which settings it was learned."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from riverd.config import Config, resolve_path
+from riverd.config import Config
+from riverd.database_url import database_url
 from storage.arrays import decode
 from storage.errors import DamagedBlob
 from storage.inspection import DatabaseSeen
+from storage.sqlite import file_of
 
-SQLITE = "sqlite:///"
 # Sections on which nothing that was learned depends.
-APPLIED = ("source", "storage", "dead_letters", "alerts", "delivery", "web")
-
-
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """One key that differs from what the state was learned under."""
-
-    key: str
-    then: Any
-    now: Any
-    fate: str  # "applied" | "needs a replay" | "refused"
+SECTIONS_APPLIED = ("source", "storage", "dead_letters", "alerts", "delivery", "web")
 
 
 def database_path(config: Config, config_path: Path) -> Path | None:
     """The file of the config's database, or None where it is none."""
-    url = config.storage.url
-    if not url.startswith(SQLITE) or url == SQLITE:
-        return None
-    return resolve_path(config_path, url.removeprefix(SQLITE))
+    url = database_url(config, config_path)
+    return file_of(url) if url.get_backend_name() == "sqlite" else None
 
 
 def stored_settings(seen: DatabaseSeen | None) -> Mapping[str, Any] | None:
@@ -50,17 +38,3 @@ def stored_settings(seen: DatabaseSeen | None) -> Mapping[str, Any] | None:
     if not isinstance(settings, dict):
         raise DamagedBlob("the newest checkpoint holds no settings")
     return settings
-
-
-def fates(config: Config, stored: Mapping[str, Any]) -> list[Fate]:
-    """Every key that differs, in order; what the state does not depend on is applied and not listed."""
-    then, now = _flat(stored), _flat(config.learned_from)
-    return [
-        Fate(key, then.get(key), now.get(key), "refused")
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"[{section}] {key}": value for section, keys in settings.items() for key, value in (keys or {}).items()}

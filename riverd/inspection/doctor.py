@@ -16,6 +16,7 @@ from typing import Any
 
 from riverd import __version__
 from riverd.config import Config
+from riverd.database_url import database_url
 from riverd.errors import ConfigError
 from riverd.inspection.check import available_bytes
 from riverd.inspection.check_state import database_path
@@ -99,7 +100,7 @@ def _look_at_kernels(report: Report) -> None:
 
 
 def _package(name: str) -> Path:
-    return Path(__file__).parent.with_name(name)
+    return Path(__file__).parents[2] / name
 
 
 def _existing(folder: Path) -> Path:
@@ -116,20 +117,20 @@ def _look_at_config(report: Report, config_path: Path) -> Config | None:
 
 
 def _look_at_database(report: Report, config: Config, config_path: Path, now_us: int) -> None:
-    path = database_path(config, config_path)
-    if path is None:
-        return
     try:
-        seen = inspect_database(path, config.model.name)
+        path = database_path(config, config_path)
+        seen = inspect_database(database_url(config, config_path), config.model.name)
     except StorageError as error:
         report["remedies"].append(str(error))
         return
-    report["database"] = {"path": str(path), "exists": seen is not None}
+    place = {"path": str(path)} if path else {"server": seen.place if seen else "in memory"}
+    report["database"] = {**place, "exists": seen is not None}
     if seen is not None:
         report["database"] |= {"bytes": seen.bytes, "schema": seen.schema, "newest_schema": REVISIONS[-1]}
+        report["database"] |= {} if seen.server is None else {"version": seen.server}
         report["database"] |= _of_model(seen, now_us)
         _judge_database(report, seen, config, now_us)
-    if not os.access(_existing(path), os.W_OK) or not os.access(_existing(path.parent), os.W_OK):
+    if path and not (os.access(_existing(path), os.W_OK) and os.access(_existing(path.parent), os.W_OK)):
         report["remedies"].append(
             f"{path} can't be written.\n  Check the owner and permissions of the file and its folder."
         )
@@ -169,7 +170,7 @@ def _judge_database(report: Report, seen: DatabaseSeen, config: Config, now_us: 
     remedies, model = report["remedies"], seen.model
     if seen.schema is not None and seen.schema not in REVISIONS:
         remedies.append(
-            f"{seen.path} has tables of version {seen.schema}, newer than this riverd's {REVISIONS[-1]}.\n"
+            f"{seen.place} has tables of version {seen.schema}, newer than this riverd's {REVISIONS[-1]}.\n"
             "  Upgrade riverd."
         )
     if model is None or not model.checkpoints:
@@ -184,8 +185,15 @@ def _judge_database(report: Report, seen: DatabaseSeen, config: Config, now_us: 
         report["hint"] = f"{count(model.dead_letters)} dead letters:  riverd deadletters list"
 
 
+def _disk_of(config: Config, config_path: Path) -> Path:
+    try:
+        return database_path(config, config_path) or config_path
+    except StorageError:  # no URL, which was said
+        return config_path
+
+
 def _look_at_disk(report: Report, config: Config, config_path: Path) -> None:
-    path = database_path(config, config_path) or config_path
+    path = _disk_of(config, config_path)
     usage = shutil.disk_usage(_existing(path.parent))
     report["disk"] = {"free_bytes": usage.free, "total_bytes": usage.total}
     if usage.free < LITTLE_SPACE:
@@ -224,11 +232,12 @@ def _database(report: Report) -> str:
     database = report.get("database")
     if database is None:
         return ""
+    place = ", ".join(str(database[key]) for key in ("path", "server", "version") if key in database)
     if not database["exists"]:
-        return f"{database['path']} does not exist yet; the first run makes it"
-    return (
-        f"{database['path']}, {volume(database['bytes'])}, tables {database['schema']} of {database['newest_schema']}"
-    )
+        return f"{place} does not exist yet; the first run makes it"
+    if database["schema"] is None:
+        return f"{place}, without tables; the first run makes them"
+    return f"{place}, {volume(database['bytes'])}, tables {database['schema']} of {database['newest_schema']}"
 
 
 def _checkpoints(report: Report) -> str:

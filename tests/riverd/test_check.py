@@ -217,15 +217,22 @@ def stored(capsys):
 
 @pytest.mark.usefixtures("stored")
 def test_the_fate_of_changes(capsys):
-    Path("riverd.toml").write_text(to_toml(settings(alerts=[], model={"l2": 0.5, "bits": 13})), encoding="utf-8")
+    changed = settings(alerts=[], model={"l2": 0.5, "bits": 13}, events={"id": "key"}, monitors={"slices": ["user"]})
+    Path("riverd.toml").write_text(to_toml(changed), encoding="utf-8")
     main(["check", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said["state"]["changes"] == [
-        {"key": "[model] bits", "then": 12, "now": 13, "fate": "refused"},
-        {"key": "[model] l2", "then": 0.0, "now": 0.5, "fate": "refused"},
+        {"key": "[events] id", "then": "id", "now": "key", "fate": "refused"},
+        {"key": "[model] bits", "then": 12, "now": 13, "fate": "needs a replay"},
+        {"key": "[model] l2", "then": 0.0, "now": 0.5, "fate": "needs a replay"},
+        {"key": "[monitors] slices", "then": ["shop", "user"], "now": ["user"], "fate": "applied"},
     ]
-    [fault] = [fault for fault in said["faults"] if "was learned under other settings" in fault]
-    assert "[model] bits: 12 then, 13 now" in fault
+    [replay] = [fault for fault in said["faults"] if "these need a replay" in fault]
+    assert "[model] bits: 12 then, 13 now" in replay
+    [refused] = [fault for fault in said["faults"] if "belongs to another stream" in fault]
+    assert "[events] id: id then, key now" in refused
+    [applied] = [note for note in said["notes"] if note.startswith("[monitors] slices")]
+    assert applied.endswith("the stored slices can't be carried over and begin anew.")
     assert main(["run", "--until-idle", "--json"]) == 1  # it is so
     Path("riverd.toml").write_text(to_toml(settings(alerts=[])), encoding="utf-8")
     capsys.readouterr()

@@ -48,9 +48,11 @@ class Tailed:
         )
 
     def counts(self, *, after_s=0.0):
-        self.now_s += after_s
-        while self.engine.step():
-            pass
+        """Take what is there, let so much time pass, and take what comes of that."""
+        for passed_s in (0.0, after_s):
+            self.now_s += passed_s
+            while self.engine.step():
+                pass
         return self.engine.parts.joiner.fates()
 
 
@@ -72,6 +74,18 @@ def test_one_that_speaks_again_holds_them_back_again():
     assert tailed.counts()["matched"] == 1
     assert tailed.counts()["events"] == 1  # a label of before may still come
     assert tailed.counts(after_s=11)["events"] == 2
+
+
+def test_after_a_silence_of_all_what_comes_first_does_not_overtake_the_others():
+    tailed = Tailed()
+    tailed.event(0, 0)
+    tailed.counts(after_s=60)  # say the brokers were away
+    tailed.label(1, 10 * MINUTE_US)
+    assert tailed.counts(after_s=9)["labels"] == 0
+    tailed.event(1, 5 * MINUTE_US)
+    tailed.event(2, 15 * MINUTE_US)
+    counts = tailed.counts(after_s=11)
+    assert (counts["matched"], counts["orphan"], counts["events"]) == (1, 0, 3)
 
 
 def test_one_far_behind_the_others_does_not_hold_them_back():
@@ -103,7 +117,7 @@ def test_while_all_are_idle_time_passes_and_windows_end():
 def test_no_time_passes_before_the_first_record():
     tailed = Tailed()
     assert tailed.counts(after_s=10_000)["messages"] == 0
-    assert tailed.engine.qualities() == {}
+    assert tailed.engine.judgement.windows() == {}
     tailed.event(1, 0)
     assert tailed.counts(after_s=20_000)["events"] == 1
 

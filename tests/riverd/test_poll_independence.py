@@ -2,11 +2,13 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.memory import MemorySource
+from stream.source import Partition
 from tests.riverd.streams import (
     UnevenSource,
     close_the_books,
@@ -86,6 +88,34 @@ def test_every_fate_occurs_and_the_books_close(messages):
     assert counts["messages"] == len(messages)
     assert most.keys() == counts.keys()
     assert len(engine.unsaved.dead_letters) == counts["dead"] + counts["conflict"]
-    assert (
-        len({(alert.rule, alert.state) for alert in engine.recent_alerts}) == 8
-    )  # all four rules fire and are resolved
+    # all five rules fire and are resolved
+    assert len({(alert.rule, alert.state) for alert in engine.recent_alerts}) == 10
+
+
+EVENTS, LABELS = Partition("events", "0"), Partition("labels", "0")
+UNREADABLE = {
+    "all-dead": {EVENTS: [b"{"] * 130, Partition("events", "1"): [b"["] * 130, LABELS: [b"?"] * 130},
+    "no-labels": {EVENTS: [b"{"] * 130, LABELS: []},
+    "tombstones-first": {EVENTS: [b""] * 110 + [b"{"] * 190, LABELS: []},
+    "then-sound": {partition: [b"{"] * 70 + messages for partition, messages in split(in_order, partitions=2).items()},
+}
+
+
+@pytest.mark.parametrize("topics", UNREADABLE.values(), ids=UNREADABLE)
+def test_what_is_dead_from_the_first_message_on_is_said_alike(topics):
+    engine = run(topics, configured("arrival", "drop", 65_536))
+    for poll_records in (1, 7, 1000):
+        assert result(run(topics, configured("arrival", "drop", poll_records))) == result(engine)
+    first = engine.recent_alerts[0]
+    assert (first.rule, first.state, first.started_at, first.at) == ("dead-letters", "firing", 0, 0)
+    # a hundred messages suffice; of tombstones and dead letters it takes three hundred
+    assert first.value == (1.0 if topics[EVENTS][0] else 190 / 300)
+    # learning stopped before the first sound message, although one poll may have brought all of them
+    assert engine.paused_by == "dead letters"
+    assert not np.any(engine.parts.model.whole_state()["weights"])
+
+
+def test_a_dead_beginning_that_is_short_or_allowed_is_no_alert():
+    short = {EVENTS: [b"{"] * 99, LABELS: []}
+    assert not run(short, configured("arrival", "drop", 10)).recent_alerts
+    assert not run(UNREADABLE["all-dead"], config(dead_letters={"pause_above": 1.0})).recent_alerts
