@@ -12,17 +12,18 @@ if TYPE_CHECKING:
 _INIT = """\
 Look at samples, guess what each field is, and write a config with a reason beside every guess.
 
-Files are imported as topics below data/, beside the config; folders are taken as topics where they lie.
+Files of any kind that riverd import takes become topics below data/, beside the config; folders are taken as
+topics where they lie.
 Without --labels the label is looked for in the events."""
 
 _INIT_EXAMPLES = """examples:
   riverd init --sample orders.jsonl --labels deliveries.jsonl
-  riverd init --sample visits.csv --label converted
+  riverd init --sample visits.csv.gz --label status=converted
   riverd init --sample data/orders --labels data/deliveries --out shop.toml
 """
 
 _IMPORT = """\
-Turn files into partitions of a topic: JSON lines, a JSON array, CSV, TSV or Parquet.
+Turn files into partitions of a topic: JSON lines, a JSON array, CSV or TSV, also as .gz or .zst, or Parquet.
 
 Numbers, booleans and times keep their types; what is empty becomes null. A column of CSV has the type that
 all its values fit."""
@@ -65,7 +66,11 @@ def add_start_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--sample", type=Path, required=True, metavar="FILE", help="events: a file of any kind, or a topic's folder"
     )
     init.add_argument("--labels", type=Path, metavar="FILE", help="their labels, if they come separately")
-    init.add_argument("--label", metavar="FIELD", help="the field to predict, where several could be it")
+    init.add_argument(
+        "--label",
+        metavar="FIELD",
+        help="what to predict, where several could be it: a field, or field=value with the positive value",
+    )
     init.add_argument(
         "--out", type=Path, default=Path("riverd.toml"), metavar="FILE", help="the config to write (%(default)s)"
     )

@@ -60,8 +60,9 @@ def _judge(sample: Sample, column: Column) -> Feature:
     def dropped(why: str) -> Feature:
         return Feature(path, "dropped", why)
 
-    if sample.is_envelope(path):
-        return dropped("part of the envelope")
+    unusable = sample.unusable(path)
+    if unusable:
+        return dropped(unusable)
     if column.lists and column.lists == column.words and not present:
         return Feature(path, "words", "lists of text")
     if column.lists:
@@ -113,23 +114,22 @@ def area_alone(values: Sequence[object], label: NDArray[np.bool_], *, as_number:
     """
     if min(np.count_nonzero(label), np.count_nonzero(~label)) < 20:
         return None
-    scores = [_rates_of_other_half(values, label)]
     if as_number:
-        numbers = [float(value) if isinstance(value, int | float) else np.nan for value in values]
+        numbers = np.array([value if isinstance(value, int | float) else np.nan for value in values], dtype=np.float64)
         known = ~np.isnan(numbers)
-        if known.all():
-            scores = [np.array(numbers)]
-        else:
-            scores = [np.where(known, numbers, np.nanmin(numbers) - 1), known.astype(float)]
+        scores = [numbers] if known.all() else [np.where(known, numbers, np.nanmin(numbers) - 1), known.astype(float)]
+    else:
+        scores = [_rates_of_other_half(values, label)]
     areas = [_area(score, label) for score in scores]
     return max(max(area, 1 - area) for area in areas)
 
 
 def _rates_of_other_half(values: Sequence[object], label: NDArray[np.bool_]) -> NDArray[np.float64]:
-    codes = np.unique(list(map(str, values)), return_inverse=True)[1]
+    known: dict[str, int] = {}
+    codes = np.fromiter((known.setdefault(str(value), len(known)) for value in values), np.int64, len(values))
     # halves by blocks of rows: neighbours in time may be one and the same case
     half = np.arange(len(codes)) * 20 // len(codes) % 2
-    size = int(codes.max()) + 1
+    size = len(known)
     scores = np.empty(len(codes))
     for mine, other in ((0, 1), (1, 0)):
         count = np.bincount(codes[half == other], minlength=size)

@@ -58,6 +58,7 @@ def guess_rules(
     labels: Sample | None,
     *,
     min_labelled: int,
+    positive_share: float,
     span_us: tuple[int, int],
     now_us: int,
 ) -> list[GuessedRule]:
@@ -74,6 +75,8 @@ def guess_rules(
         The config without alerts.
     min_labelled
         Labelled events that a verdict needs.
+    positive_share
+        Positives among labelled events.
     span_us
         Event time of the first event and of the last.
     """
@@ -85,7 +88,7 @@ def guess_rules(
     window_us, tick_us = config.monitors.windows[0], config.monitors.tick_us
     join_us = config.labels.window if config.labels else 0
     half_us = sum(span_us) // 2 + join_us  # when a window that ends there is final
-    expected = 2 * min_labelled * _positive_share(labels or events, values)
+    expected = 2 * min_labelled * positive_share
     rules: list[GuessedRule] = []
     for metric, taken in measured.readings.items():
         # from then on windows hold nothing that was scored by a blank model, before a label could come
@@ -144,12 +147,6 @@ def _topics(config: Config, events: Sample, labels: Sample | None) -> dict[Parti
 
 def _in_order(messages: Sequence[bytes], time: str | None) -> list[bytes]:
     return sorted(messages, key=TimeOf(time)) if time is not None else list(messages)
-
-
-def _positive_share(sample: Sample, values: Mapping[str, Any]) -> float:
-    field = values["labels"].get("value") if "labels" in values else values["events"].get("label")
-    present = sample.columns[field].present if field in sample.columns else []
-    return sum(map(bool, present)) / len(present) if present else 0.05
 
 
 def _entropy_bounds(reference: Sequence[float], _: float) -> list[dict[str, Any]]:

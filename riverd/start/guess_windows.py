@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monitors.panes import PANES_AT_MOST, panes_needed
+from monitors.grid import PANES_AT_MOST, panes_needed
 from riverd.config_sections import SHORTEST_TICK_US, TICKS_PER_WINDOW
 from riverd.durations import UNITS_US, format_duration
 from riverd.screen.notation import span

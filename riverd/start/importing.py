@@ -19,7 +19,7 @@ import numpy as np
 
 from riverd.errors import RiverdError
 from riverd.screen.notation import count, volume
-from riverd.start.tabular import messages_of
+from riverd.start.tabular import messages_of, stem
 from stream.messages import split_path
 from stream.timestamps import INVALID, Timestamp, to_microseconds
 
@@ -41,7 +41,7 @@ def import_topic(files: Sequence[Path], topic: Path, *, sort: str | None = None)
     Parameters
     ----------
     files
-        JSON lines, a JSON array, CSV, TSV or Parquet.
+        JSON lines, a JSON array, CSV, TSV or Parquet; all but Parquet also as ``.gz`` or ``.zst``.
     topic
         The folder of the topic, made if need be.
     sort
@@ -53,7 +53,7 @@ def import_topic(files: Sequence[Path], topic: Path, *, sort: str | None = None)
     RiverdError
         A file can't be read, or its partition is there already: a partition only grows.
     """
-    targets = [topic / f"{_partition(file)}.jsonl" for file in files]
+    targets = [topic / f"{stem(file)}.jsonl" for file in files]
     for file, target in zip(files, targets, strict=True):
         if target.exists():
             raise RiverdError(
@@ -75,10 +75,6 @@ def import_topic(files: Sequence[Path], topic: Path, *, sort: str | None = None)
         for part, _ in parts:
             part.unlink(missing_ok=True)
     return [imported for _, imported in parts]
-
-
-def _partition(file: Path) -> str:
-    return file.stem or "0"
 
 
 def _nothing(file: Path, target: Path) -> Imported:

@@ -14,18 +14,27 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from riverd.config_sections import Source
 from riverd.errors import RiverdError
+from riverd.screen.notation import plain, volume
 from riverd.start.importing import timestamp
 from riverd.start.tabular import messages_of
+from stream.compression import stem_of
+from stream.messages import split_path
 from stream.timestamps import INVALID, to_microseconds
 
 MAX_DEPTH = 6
 MAX_FIELDS = 500
+MESSAGE_BYTES = Source().max_message_bytes  # a longer message is a dead letter
+SAMPLE_BYTES = 1 << 28
 ENVELOPE = re.compile(r"(^|\.)(before|schema|source|transaction)\.")
+DOT = re.compile(r"(?<!\\)\.")  # between two keys, not within one
+UNREADABLE = re.compile(r'["\x00-\x1f]|\\(?!\.)')  # in keys, by the decoders
+LONGEST_NAME = 200
 SCALARS = (bool, int, float, str)
 
 
-@dataclass(slots=True)
+@dataclass
 class Column:
     """The values of one field, by message: None where it is null or missing."""
 
@@ -34,20 +43,22 @@ class Column:
     lists: int = 0  # how many were lists, which no value stands for
     words: int = 0  # of them, lists of text
 
-    @property
+    @cached_property
     def present(self) -> list[Any]:
         return [value for value in self.values if value is not None]
 
+    @cached_property
+    def _kinds(self) -> set[type]:
+        return set(map(type, self.present))
+
     def holds(self, *kinds: type) -> bool:
         """It has values, and all of exactly these types: a boolean is no integer here."""
-        present = self.present
-        return bool(present) and all(type(value) in kinds for value in present)
+        return bool(self._kinds) and self._kinds.issubset(kinds)
 
     @property
     def is_binary(self) -> bool:
         """Every value is one of two, as a label's is: true and false, or 1 and 0."""
-        present = self.present
-        return bool(present) and all(type(value) in (bool, int, float) and value in (0, 1) for value in present)
+        return self.holds(bool, int, float) and all(value in (0, 1) for value in self.present)
 
 
 @dataclass
@@ -58,6 +69,7 @@ class Sample:
     messages: list[bytes]
     columns: dict[str, Column]
     bad: int  # messages that are no JSON objects
+    too_long: int  # messages that are neither in the columns nor in ``messages``
     repeated: int  # messages that had come before, byte for byte; they are not in the columns
     whole: bool  # the file holds no more than this
 
@@ -74,9 +86,23 @@ class Sample:
             return "CloudEvents"
         return None
 
-    def is_envelope(self, path: str) -> bool:
-        """The field tells of the message's travel, or of a row before it was changed, not of the event."""
-        return self.envelope == "Debezium" and ENVELOPE.search(path) is not None
+    def unusable(self, path: str) -> str | None:
+        """Why a field can be nothing to the config, if so."""
+        if self.envelope == "Debezium" and ENVELOPE.search(path):
+            return "part of the envelope"  # it tells of the message's travel, or of a row before it was changed
+        if UNREADABLE.search(path) or not all(split_path(path)) or len(path) > LONGEST_NAME:
+            return "its name is empty, too long, or has a quote, a backslash or a control character"
+        if path in self._mixed:
+            return "sometimes an object"
+        if self._mixed.intersection(path[: dot.start()] for dot in DOT.finditer(path)):
+            return "in what is not always an object"
+        return None
+
+    @cached_property
+    def _mixed(self) -> set[str]:
+        """Fields that are an object in some messages, and something else in others."""
+        objects = {path[: dot.start()] for path in self.columns for dot in DOT.finditer(path)}
+        return {path for path in objects & set(self.columns) if self.columns[path].present or self.columns[path].lists}
 
     def times(self, path: str) -> NDArray[np.int64]:
         """The values of a field as microseconds, ``INVALID`` where it is no time."""
@@ -99,9 +125,7 @@ def read_sample(path: Path, *, at_most: int) -> Sample:
     RiverdError
         It can't be read, or holds no JSON objects.
     """
-    messages = list(islice(_messages(path), at_most + 1))
-    whole = len(messages) <= at_most
-    messages = messages[:at_most]
+    messages, too_long, whole = _beginning(path, at_most)
     rows: list[dict[str, Any]] = []
     seen: set[bytes] = set()
     decode = msgspec.json.Decoder().decode
@@ -119,16 +143,44 @@ def read_sample(path: Path, *, at_most: int) -> Sample:
         else:
             bad += 1
     if not rows:
+        begins = plain(messages[0][:40].decode("utf-8", "replace"))
         raise RiverdError(
-            f"{path}: none of {len(messages):,} messages is a JSON object.\n"
+            f"{path}: none of {len(messages):,} messages is a JSON object; the first begins {begins!r}.\n"
             '  Write one object a line, such as {"id": 1, "time": "2026-01-31T12:00:00Z", "amount": 9.5}.'
         )
     repeated = len(messages) - len(seen)
-    return Sample(path, messages, _columns(rows), bad, repeated, whole)
+    return Sample(path, messages, _columns(rows), bad, too_long, repeated, whole)
+
+
+def _beginning(path: Path, at_most: int) -> tuple[list[bytes], int, bool]:
+    """Messages, how many were too long, and whether that is all."""
+    messages: list[bytes] = []
+    size = too_long = 0
+    for message in _messages(path):
+        if len(messages) + too_long == at_most or size > SAMPLE_BYTES:
+            return messages, too_long, False
+        if len(message) > MESSAGE_BYTES:
+            too_long += 1
+        else:
+            messages.append(message)
+            size += len(message)
+    if too_long and not messages:
+        raise RiverdError(
+            f"{path}: every message is longer than {volume(MESSAGE_BYTES)}, the most that riverd takes of one.\n"
+            "  Write one message a line; see whether newlines are missing."
+        )
+    if not messages:
+        raise RiverdError(f"{path} holds no messages.\n  Check that it is the right {_noun(path)}.")
+    return messages, too_long, True
+
+
+def _noun(path: Path) -> str:
+    return "folder, with files *.jsonl, *.jsonl.gz or *.jsonl.zst in it" if path.is_dir() else "file"
 
 
 def _messages(path: Path) -> Iterator[bytes]:
-    for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
+    files = sorted(file for file in path.iterdir() if stem_of(file)) if path.is_dir() else [path]
+    for file in files:
         yield from messages_of(file)
 
 

@@ -38,7 +38,7 @@ class Lines:
     def key(self, name: str, value: Any, why: str = "") -> None:
         self._commented(f"{name} = {toml(value)}", why)
 
-    def names(self, name: str, entries: Sequence[tuple[str, str]]) -> None:
+    def names(self, name: str, entries: Sequence[tuple[Any, str]]) -> None:
         """A list with one entry a line, each with its reason."""
         if not entries:
             self.lines.append(f"{name} = []")

@@ -1,11 +1,13 @@
 """Files of all kinds become topics, with the types that their values have."""
 
+import gzip
 import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +51,7 @@ def test_an_array_becomes_a_message_for_each_entry(write):
         ("a.csv", "a,,b\n", "does not name every column"),
         ("a.csv", "a,b\n1,2\n1,2,3\n", r"line 3: 3 fields, but the header names 2"),
         ("a.csv", b"a,b\n1,\xff\n", "Save it as CSV in UTF-8"),
-        ("a.jsonl.gz", b"", "gzip -dk"),
+        ("a.jsonl.bz2", b"", "use gzip or zstd"),
         ("a.parquet", b"none", "is not a Parquet file"),
     ],
 )
@@ -57,6 +59,19 @@ def test_a_broken_file_is_explained(write, name, text, message):
     with pytest.raises(RiverdError, match=message) as fault:
         list(messages_of(write(name, text)))
     assert "\n  " in str(fault.value)
+
+
+def test_compressed_files_are_read_as_their_text(write):
+    text = b"id,on\n1,true\n2,false\n"
+    for name, packed in (("a.csv.gz", gzip.compress(text)), ("b.csv.zst", zstandard.compress(text))):
+        assert rows(write(name, packed)) == [{"id": 1, "on": True}, {"id": 2, "on": False}]
+
+
+def test_a_line_without_end_is_refused_by_its_number(write, monkeypatch):
+    monkeypatch.setattr("riverd.start.tabular.LONGEST", 100)
+    assert len(list(messages_of(write("a.jsonl", f"1\n{'2' * 99}\n3")))) == 3
+    with pytest.raises(RiverdError, match=r"a\.jsonl, line 2 is longer than 100 B\.\n  Write one message a line"):
+        list(messages_of(write("a.jsonl", f"1\n{'2' * 101}\n3")))
 
 
 def test_a_missing_file_is_explained(tmp_path):
