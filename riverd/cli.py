@@ -24,6 +24,7 @@ EPILOG = """examples:
   riverd replay -c riverd.toml --from 2013-06-01 --to 2013-07-01
   riverd top                                    watch the one that runs
   riverd learning pause                         stop learning for now; serving and judging go on
+  riverd labels thaw                            let predictions expire although labels have stalled
 """
 
 
@@ -45,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="go on from the last checkpoint, and keep running")
     _config(run)
     run.add_argument("--until-idle", action="store_true", help="end when all that is there now has been worked off")
+    run.add_argument(
+        "--accept-loss",
+        choices=("earliest", "latest"),
+        help="where Kafka no longer holds what comes next, go on with the oldest message, or with the next that comes",
+    )
     _json(run)
 
     replay = commands.add_parser("replay", help="run a stretch of history with a new model; nothing is stored")
@@ -63,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
     learning.add_argument("what", choices=("pause", "resume"), help="serving and judging go on in either case")
     _running(learning)
     _json(learning)
+
+    labels = commands.add_parser("labels", help="let predictions expire although their labels have stalled")
+    labels.add_argument("what", choices=("thaw",), help="until labels flow again, at most for one window")
+    _running(labels)
+    _json(labels)
     add_start_commands(commands)
     return top
 
@@ -146,7 +157,14 @@ def _run(options: argparse.Namespace) -> int:
     config = load_config(options.config)
     reached = fail_points(os.environ.get(VARIABLE))
     with _screen(options) as show:
-        ended = service.run(config, options.config, until_idle=options.until_idle, show=show, reached=reached)
+        ended = service.run(
+            config,
+            options.config,
+            until_idle=options.until_idle,
+            accept_loss=options.accept_loss,
+            show=show,
+            reached=reached,
+        )
     _report(options, ended)
     return 0
 
@@ -181,6 +199,18 @@ def _learning(options: argparse.Namespace) -> int:
     client = _client(options)
     client.set_learning(state)
     print(json.dumps({"state": state}) if options.json else f"{client.url}: learning is {state}")
+    return 0
+
+
+def _labels(options: argparse.Namespace) -> int:
+    client = _client(options)
+    thawed = client.thaw_labels()
+    if options.json:
+        print(json.dumps({"thawed": thawed}))
+    elif thawed:
+        print(f"{client.url}: thawed; predictions expire until labels flow again, at most for one window")
+    else:
+        print(f"{client.url}: nothing is frozen, predictions expire as usual")
     return 0
 
 
@@ -229,7 +259,15 @@ def _moment(option: str, text: str | None) -> int | None:
         ) from None
 
 
-_COMMANDS = {"demo": _demo, "run": _run, "replay": _replay, "top": _top, "learning": _learning, **START_COMMANDS}
+_COMMANDS = {
+    "demo": _demo,
+    "run": _run,
+    "replay": _replay,
+    "top": _top,
+    "learning": _learning,
+    "labels": _labels,
+    **START_COMMANDS,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -58,11 +58,18 @@ class Client:
 
     def set_learning(self, state: LearningState) -> None:
         """Pause or resume learning; it has taken effect when this returns."""
+        self._change("/learning", {"state": state})
+
+    def thaw_labels(self) -> bool:
+        """Let predictions expire although labels have stalled; False if nothing was frozen."""
+        return bool(json.loads(self._change("/labels/thaw"))["thawed"])
+
+    def _change(self, path: str, content: Any = None) -> bytes:
         if self._token is None:
             raise RiverdError(
                 f"{VARIABLE} is not set, and changes need the token.\n  Set it to what the running riverd was given."
             )
-        self._ask("POST", "/learning", {"state": state})
+        return self._ask("POST", path, content)
 
     def _ask(self, method: str, path: str, content: Any = None) -> bytes:
         headers = {"Accept": "application/json"}

@@ -24,6 +24,7 @@ from stream.join_state import (
     LAST,
     LATE,
     MATCHED,
+    MIN_MESSAGES,
     NEWEST,
     NEXT_EXPIRY,
     NEXT_RECORD,
@@ -41,6 +42,7 @@ from stream.join_state import (
     STALLED,
     TARGET,
     TICKED,
+    TIMELESS,
     TOMBSTONES,
     WAITINGS,
     WATERMARK,
@@ -87,6 +89,8 @@ def content_of(time, categories, number_bits, words, at):
 @njit(cache=True, nogil=True)
 def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, ops, rejected, cursor, counts):  # noqa: C901
     """Decide fates from ``cursor[NEXT_RECORD]`` on; stop at a tick, when ``ops`` is full, or at the end.
+
+    As long as no record had a time there are no ticks; it stops after every ``MIN_MESSAGES`` instead.
 
     One function with closures, which numba inlines: an array handed to a function of its own, or taken out of
     a tuple in the loop, would cost an atomic count of references each time.
@@ -355,3 +359,5 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
             take_labelled(record)
         else:
             take_event(record)
+        if order == NEVER and (counts[DEADS] + counts[TOMBSTONES]) % MIN_MESSAGES == 0:
+            return TIMELESS

@@ -23,9 +23,10 @@ CURSOR = ("next_record", "ops", "rejected", "first_row", "next_row", "next_expir
 (NEXT_RECORD, OPS, REJECTED, FIRST_ROW, NEXT_ROW, NEXT_EXPIRY, HEAP, NEWEST, WATERMARK,
  NEXT_TICK, FIRST_WAITING, NEXT_WAITING, LAST, TARGET, PAUSED, FROZEN, FROZEN_SINCE) = range(len(CURSOR))  # fmt: skip
 
-DONE_ALL, TICKED, FULL = 0, 1, 2  # why the walk stopped
+DONE_ALL, TICKED, FULL, TIMELESS = 0, 1, 2, 3  # why the walk stopped
+MIN_MESSAGES = 100  # that it takes to judge the share of dead letters; so often the walk stops before any event time
 REJECTED_DEAD, REJECTED_CONFLICT = 0, 1
-FLOWING, STALLED, OVERRIDDEN = 0, 1, 2  # `cursor[FROZEN]`: whether expiry waits for labels
+FLOWING, STALLED, OVERRIDDEN, THAWED = 0, 1, 2, 3  # `cursor[FROZEN]`: whether expiry waits for labels, or no longer
 
 
 class Policy(NamedTuple):

@@ -18,6 +18,7 @@ from stream.join_state import (
     FIRST_ROW,
     FIRST_WAITING,
     FROZEN,
+    FROZEN_SINCE,
     HEAP,
     LAST,
     NEWEST,
@@ -27,17 +28,18 @@ from stream.join_state import (
     NEXT_TICK,
     NEXT_WAITING,
     OPS,
-    OVERRIDDEN,
     PAUSED,
     REJECTED,
     STALLED,
     TARGET,
+    THAWED,
     TICKED,
+    TIMELESS,
     WATERMARK,
     Policy,
     Waiting,
 )
-from stream.late_heap import push_late
+from stream.late_heap import pop_late, push_late
 from stream.merge import Ordered
 from stream.records import DONE, OUT_OF_ORDER, Ops
 from stream.rows import RowTable
@@ -57,6 +59,7 @@ class Step:
     ops: Ops
     rejected: NDArray[np.int64]  # (n, 3): LABEL or EVENT, index into its columns, why
     tick: int | None  # the event time that has been reached, when it is one of the grid
+    timeless: bool = False  # no record had a time yet, but there were enough of them to judge
 
 
 class Joiner:
@@ -135,18 +138,26 @@ class Joiner:
         """Expiry stands still, because labels do: to take them all for negatives would be worse."""
         return bool(self.cursor[FROZEN] == STALLED)
 
+    @property
+    def stalled_since(self) -> int | None:
+        """The event time since when it does, or None."""
+        return int(self.cursor[FROZEN_SINCE]) if self.stalled else None
+
     def thaw(self) -> None:
-        """Let predictions expire although labels seem to be stalled, until they flow again."""
+        """Let predictions expire although labels have stalled, until these flow again or for one window."""
         if self.stalled:
-            self.cursor[FROZEN] = OVERRIDDEN
+            self.cursor[FROZEN], self.cursor[FROZEN_SINCE] = THAWED, self.watermark
 
     def decided(self, watermark: int) -> int:
         """The watermark by which no label can come any more: behind it while expiry stands still."""
         if not self.stalled:
             return watermark
+        rows, base = self.table.rows, self.table.base
         oldest = watermark - self.policy.window_us
         if self.cursor[NEXT_EXPIRY] < self.table.next:
-            oldest = min(oldest, int(self.table.rows.time[self.cursor[NEXT_EXPIRY] - self.table.base]))
+            oldest = min(oldest, int(rows.time[self.cursor[NEXT_EXPIRY] - base]))
+        while self.cursor[HEAP] and rows.status[self._heap[0, 1] - base] & DONE:
+            pop_late(self._heap, self.cursor)  # answered since; after a restart it would not be there
         if self.cursor[HEAP]:
             oldest = min(oldest, int(self._heap[0, 0]))
         return oldest + self.policy.window_us
@@ -180,8 +191,10 @@ class Joiner:
             self.table.next = int(cursor[NEXT_ROW])
             count = int(cursor[OPS])
             tick = int(cursor[NEXT_TICK]) if stopped == TICKED else None
-            if count or tick is not None or cursor[REJECTED]:
-                yield Step(_first(self._ops, count), self._rejected[: cursor[REJECTED]], tick)
+            if count or cursor[REJECTED] or stopped in (TICKED, TIMELESS):
+                yield Step(
+                    _first(self._ops, count), self._rejected[: cursor[REJECTED]], tick, timeless=stopped == TIMELESS
+                )
             if tick is not None:
                 cursor[NEXT_TICK] = self._tick_after(tick)
                 if self.policy.missing_is_negative:
@@ -229,6 +242,8 @@ class Joiner:
         self.cursor[:] = state["cursor"]
         self.counts[:] = state["counts"]
         self.came_share = float(state["came_share"][0])
+        if self.cursor[NEXT_TICK] != kernels.NEVER:  # the tick may be another one now
+            self.cursor[NEXT_TICK] = -(-self.cursor[NEXT_TICK] // self.policy.tick_us) * self.policy.tick_us
         first, last = int(self.cursor[FIRST_WAITING]), int(self.cursor[NEXT_WAITING])
         places = np.arange(first, last)
         for name in WAITING_COLUMNS:

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from stream.join_state import FIRST_ROW, FLOWING, FROZEN, FROZEN_SINCE, NEXT_ROW, OVERRIDDEN, STALLED, Policy
+from stream.join_state import FIRST_ROW, FLOWING, FROZEN, FROZEN_SINCE, NEXT_ROW, OVERRIDDEN, STALLED, THAWED, Policy
 from stream.records import POSITIVE, Rows
 from stream.rows import RowTable
 
@@ -23,7 +23,8 @@ def judge_stall(cursor: NDArray[np.int64], table: RowTable, policy: Policy, tick
 
     Returns the share of the positives expected among them that came. Above a half all is well; under a fifth
     expiry freezes, until it is well again or another window has passed: memory is bounded, so labels are waited
-    for twice as long, not for ever.
+    for twice as long, not for ever. A thaw by command holds until it is well again, or for a window: where too
+    few are expected to tell, it stands.
     """
     rows, base = table.rows, table.base
     first, last = int(cursor[FIRST_ROW]), int(cursor[NEXT_ROW])
@@ -32,6 +33,11 @@ def judge_stall(cursor: NDArray[np.int64], table: RowTable, policy: Policy, tick
     about_to = first + int(np.searchsorted(known, tick + policy.tick_us - policy.window_us))
     expected, came = maturing(rows, base, first, about_to, ENOUGH_POSITIVES)
     share = came / expected if expected else 1.0
+    if cursor[FROZEN] == THAWED:
+        well = expected >= ENOUGH_POSITIVES and share >= FLOWING_SHARE
+        if not well and tick - cursor[FROZEN_SINCE] <= policy.window_us:
+            return share
+        cursor[FROZEN] = FLOWING
     if expected < ENOUGH_POSITIVES or share >= FLOWING_SHARE:
         cursor[FROZEN] = FLOWING
     elif cursor[FROZEN] == FLOWING and share < STALLED_SHARE:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import xxhash
 
 from stream.compression import is_compressed, open_plain, read_plain
 from stream.source import Batch, Mark, Partition, SourceError
+
+log = logging.getLogger("riverd")
 
 BLOCK_BYTES = 1 << 16  # larger ones are slower: their memory is mapped anew each time
 FINGERPRINT_BYTES = 1024
@@ -22,8 +26,9 @@ GONE = "gone"  # ends the fingerprint of a file that was read whole and is no mo
 class Tail:
     """Hands out the lines of a file; positions are bytes of its plain text.
 
-    A last line without its newline is still being written, so it waits. A compressed file is closed: it is read
-    to its end. A plain file that was deleted or renamed is read to its end as well, through the open handle.
+    A last line without its newline may still be written to, so it waits. Where the end is fixed, one that is a whole
+    JSON object is handed out all the same, since no beginning of an object is one. A compressed file is closed: it
+    is read to its end. A plain file that was deleted or renamed is read to its end as well, through the open handle.
     """
 
     def __init__(self, partition: Partition, path: Path, *, bounded: bool, max_message_bytes: int) -> None:
@@ -46,7 +51,6 @@ class Tail:
                 f"  Each partition is a file that stays open: see its permissions, and `ulimit -n`."
             ) from None
         self._compressed = is_compressed(path)
-        self._finished = False  # a compressed file has been read to its end
         self._end = self._stat.st_size if self._bounded and not self._compressed else None
         self._head = self._read_head()
         self._read = 0  # bytes that have left the file
@@ -59,6 +63,9 @@ class Tail:
         self._rest = b""  # the beginning of a line whose end has not been read
         self._skipped = 0  # bytes of a line that is too long, read but not kept
         self._overlong: tuple[bytes, int] | None = None  # such a line, when it is next: its head and length
+        self._finished = False  # it has been read to its end, and that will not move
+        self._open_ended = False  # the last line that was read has no newline
+        self._in_line = False  # the line before was handed out when its newline had not come
 
     def _read_head(self) -> bytes:
         with open_plain(self.path) as file:
@@ -114,17 +121,23 @@ class Tail:
 
     def _go_to(self, position: int) -> None:
         self._forget_read_ahead()
+        before = b"\n"  # the byte before
         if self._compressed:
             left = position - self._read
             while left > 0 and (block := read_plain(self._file, min(left, BLOCK_BYTES), self.path)):
                 left -= len(block)
+                before = block[-1:]
             if left > 0:
                 raise SourceError(
                     f"{self.path} has fewer than the {position:,} bytes that riverd has read of it: it was cut.\n"
                     f"  Put the whole file back: a partition only grows."
                 )
+        elif position:
+            self._file.seek(position - 1)
+            before = self._file.read(1)
         else:
-            self._file.seek(position)
+            self._file.seek(0)
+        self._in_line = before != b"\n"
         self._read = position
 
     def fingerprint(self) -> str:
@@ -154,7 +167,9 @@ class Tail:
         if not messages:
             return None
         ends = self.position + np.cumsum(lengths + 1)
-        batch = Batch(self.partition, ends - lengths - 1, int(ends[-1]), messages, broken)
+        at_last = self._open_ended and self._next == len(self._lines) and self._overlong is None
+        next_position = int(ends[-1]) - at_last
+        batch = Batch(self.partition, ends - lengths - 1, next_position, messages, broken)
         if self.position == 0 and messages[0].startswith(BYTE_ORDER_MARK):
             messages[0] = messages[0][len(BYTE_ORDER_MARK) :]
         self.position = batch.next_position
@@ -182,18 +197,33 @@ class Tail:
         size = BLOCK_BYTES if self._end is None else max(0, min(BLOCK_BYTES, self._end - self._read))
         block = read_plain(self._file, size, self.path) if self._compressed else self._file.read(size)
         self._read += len(block)
+        if self._in_line and block:
+            self._in_line = False
+            if block.startswith(b"\n"):  # it belongs to what was handed out
+                self.position += 1
+                return block[1:] or self._block()
         return block
 
     def _last_line(self) -> bool:
-        """At the end of what is there: a compressed file will not get another newline."""
-        if self._compressed:
-            self._finished = True
-            if self._rest or self._skipped:
-                self._split(b"\n") if not self._skipped else self._skip(b"\n")
-                return True
+        """At the end of what is there: whether a line is handed out that has no newline."""
+        if not self._compressed:
+            self._refuse_shrunk()
+        if self._finished or not (self._compressed or self._bounded):
             return False
-        self._refuse_shrunk()
-        return False
+        self._finished = True
+        size = self._skipped or len(self._rest)
+        if not size:
+            return False
+        if not self._compressed and (size > self._max_message_bytes or not _is_object(self._rest)):
+            if self._rest.strip():
+                log.warning(
+                    "%s ends in %d bytes without a newline that are no whole message; they are left for the next run",
+                    self.path, size,
+                )  # fmt: skip
+            return False
+        self._open_ended = True
+        self._skip(b"\n") if self._skipped else self._split(b"\n")
+        return True
 
     def _split(self, block: bytes) -> None:
         text = self._rest + block
@@ -237,3 +267,12 @@ class Tail:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _is_object(text: bytes) -> bool:
+    """Whether it is a JSON object from its beginning to its end."""
+    try:
+        msgspec.json.decode(text.removeprefix(BYTE_ORDER_MARK), type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

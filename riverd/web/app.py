@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request, Response
 from fastapi.params import Security
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from riverd import __version__
 from riverd.web.access import Guard
+from riverd.web.docs_page import HEADERS, docs_page
 from riverd.web.link import Link, NotStartedError
 from riverd.web.metrics import StatusCollector
 
@@ -39,12 +40,19 @@ class Learning(BaseModel):
     state: Annotated[Literal["paused", "running"], Field(description="paused: join, serve and judge, but don't learn")]
 
 
+class Thaw(BaseModel):
+    """What became of a thaw."""
+
+    thawed: Annotated[bool, Field(description="false: nothing was frozen, so predictions expire as before")]
+
+
 def create_app(link: Link, *, token: str | None, reading_needs_token: bool) -> ASGIApp:
     """The app, with its guard around it; see ``Guard`` for the parameters."""
     app = FastAPI(
         title="riverd",
         version=__version__,
         description="A logistic model that keeps learning from a stream with late labels.",
+        docs_url=None,  # FastAPI's own page loads its scripts from elsewhere
         redoc_url=None,
     )
     registry = CollectorRegistry(auto_describe=False)
@@ -65,6 +73,11 @@ def create_app(link: Link, *, token: str | None, reading_needs_token: bool) -> A
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"Content-Type": content_type})
 
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> HTMLResponse:
+        """This interface, for people."""
+        return HTMLResponse(docs_page(app.openapi(), url=str(request.base_url)), headers=HEADERS)
+
     @app.get("/livez", responses=_faults(503))
     async def livez() -> JSONResponse:
         """200 while the engine is heard of, else 503: then it hangs, and should be started again."""
@@ -84,8 +97,16 @@ def create_app(link: Link, *, token: str | None, reading_needs_token: bool) -> A
     @app.post("/learning", dependencies=SECURED, responses=_faults(400, 401, 403, 504))
     async def learning(wanted: Learning) -> Learning:
         """Pause or resume learning, from the next record on; it outlives restarts."""
-        document = await link.set_learning(wanted.state, timeout_s=ANSWER_WITHIN_S)
+        what = "pause" if wanted.state == "paused" else "resume"
+        document = await link.command(what, timeout_s=ANSWER_WITHIN_S)
         return Learning(state="running" if document.status.paused_by is None else "paused")
+
+    @app.post("/labels/thaw", dependencies=SECURED, responses=_faults(401, 403, 503, 504))
+    async def thaw() -> Thaw:
+        """Let predictions expire although labels have stalled, until these flow again or for one window."""
+        frozen = link.document.status.stalled_since is not None
+        await link.command("thaw", timeout_s=ANSWER_WITHIN_S)
+        return Thaw(thawed=frozen)
 
     @app.exception_handler(TimeoutError)
     def late(_: Request, __: Exception) -> JSONResponse:

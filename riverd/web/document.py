@@ -10,6 +10,7 @@ import msgspec
 from riverd.status import Status
 
 LearningState = Literal["paused", "running"]
+Wanted = Literal["pause", "resume", "thaw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Command:
     """What the web process asks of the engine."""
 
     number: int  # counted by each web process from 1
-    learning: LearningState
+    what: Wanted
 
 
 def to_line(message: Document | Command) -> bytes:

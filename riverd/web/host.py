@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from riverd import __version__
-from riverd.addresses import Listen
+from riverd.addresses import LISTEN_VARIABLE, Listen
 from riverd.errors import ConfigError
 from riverd.status import Status
 from riverd.web.document import Command, Document, read_command, to_line
@@ -58,8 +58,8 @@ class WebHost:
     ) -> None:
         if not listen.is_loopback and token_from_environment() is None:
             raise ConfigError(
-                f'[web] listen = "{listen.host}:{listen.port}" lets other machines in, but {VARIABLE} is not set.\n'
-                f'  Set it: reading needs it there. Or write listen = "127.0.0.1:{listen.port}".'
+                f"{_named(listen)} lets other machines in, but {VARIABLE} is not set.\n"
+                f'  Set it: reading needs it there. Or listen on "127.0.0.1:{listen.port}".'
             )
         self._socket = _bind(listen)
         self._guarded = not listen.is_loopback
@@ -183,6 +183,12 @@ class WebHost:
                 pipe.close()
 
 
+def _named(listen: Listen) -> str:
+    """The address, by where it was set."""
+    name = LISTEN_VARIABLE if os.environ.get(LISTEN_VARIABLE) else "[web] listen"
+    return f'{name} = "{listen.host}:{listen.port}"'
+
+
 def _bind(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -193,7 +199,7 @@ def _bind(listen: Listen) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ConfigError(
-            f'[web] listen = "{listen.host}:{listen.port}" can\'t be had: {error.strerror}.\n'
+            f"{_named(listen)} can't be had: {error.strerror}.\n"
             '  Another riverd, or another program, may listen there (ss -ltnp); choose another port, or listen = "".'
         ) from None
     return bound

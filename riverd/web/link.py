@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from riverd.web.document import Command, Document, LearningState, read_document, to_line
+from riverd.web.document import Command, Document, Wanted, read_document, to_line
 
 COMPILING_S = 600.0  # the first step compiles, which takes some 20 s where nothing else runs
 BEAT_S = 30.0
@@ -68,8 +68,8 @@ class Link:
         compiling = self._document is None or self._document.status.phase == "compiling"
         return self.silent_s < (COMPILING_S if compiling else BEAT_S)
 
-    async def set_learning(self, state: LearningState, *, timeout_s: float) -> Document:
-        """Ask the engine to pause or resume learning; return the document that shows that it has.
+    async def command(self, what: Wanted, *, timeout_s: float) -> Document:
+        """Ask the engine for something; return the document that shows that it is done.
 
         Raises
         ------
@@ -78,7 +78,7 @@ class Link:
         """
         self._commands += 1
         number = self._commands
-        self._write(to_line(Command(number, state)))
+        self._write(to_line(Command(number, what)))
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: self._document is not None and self._document.commands >= number)
             return self.document

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from riverd.status import Status, WindowStatus
+from riverd.status import SliceStatus, Status, WindowStatus
 from riverd.web.document import Document
 from riverd.web.link import Link, NotStartedError
 
@@ -67,10 +67,12 @@ def _families(document: Document, now_us: int) -> Iterator[Metric]:
     status = document.status
     yield _one("riverd_start_time_seconds", "When this process started.", document.started_at * MICROSECOND_S)
     yield _one("riverd_learning", "0 while learning is paused.", float(status.paused_by is None))
+    yield _one("riverd_labels_stalled", "1 while predictions wait for them.", float(status.stalled_since is not None))
     yield from _records(status)
     yield from _times(document, now_us)
     yield from _judged(status)
     yield from _windows(status)
+    yield from _slices(status)
     yield from _alerts(status)
     yield from _deliveries(status, now_us)
 
@@ -142,6 +144,21 @@ def _windows(status: Status) -> Iterator[Metric]:
             ((window.window, "final" if window.final else "provisional"), figure(window)) for window in status.windows
         ]
         yield _gauge(f"riverd_window_{name}", of, ("window", "labels"), rows)
+
+
+def _slices(status: Status) -> Iterator[Metric]:
+    figures: tuple[tuple[str, str, Callable[[SliceStatus], float | None]], ...] = (
+        ("events", "Predictions of a value of a field, in a final window.", lambda part: part.events),
+        ("labelled_events", "Of them, those whose label has come.", lambda part: part.labelled),
+        ("positive_ratio", "Positives by labelled events.", lambda part: part.positive_rate),
+        ("logloss_nats", "Mean logloss.", lambda part: part.logloss),
+        ("roc_auc_ratio", "Area under the ROC curve.", lambda part: part.roc_auc),
+        ("observed_expected_ratio", "Positives by the sum of probabilities.", lambda part: part.observed_expected),
+    )
+    parts = [(window.window, part) for window in status.windows for part in window.slices]
+    for name, of, figure in figures:
+        rows: Rows = [((window, part.field, part.value), figure(part)) for window, part in parts]
+        yield _gauge(f"riverd_slice_{name}", of, ("window", "field", "value"), rows)
 
 
 def _times_or_none(mean: float | None, count: float) -> float | None:

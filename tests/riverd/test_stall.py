@@ -6,10 +6,15 @@ import random
 import pytest
 
 from riverd.assembly import assemble
+from riverd.checkpointing import Checkpointer
+from riverd.commands import obey
 from riverd.engine import Engine
 from riverd.load_config import parse_config
+from riverd.web.document import Command
+from storage.load import Loaded
 from stream.memory import MemorySource
 from stream.source import Partition
+from stream.timestamps import to_text
 
 START, MINUTE = 1_700_000_000, 60
 WINDOW = 30 * MINUTE
@@ -23,13 +28,20 @@ CONFIG = {
 }
 
 
-def run(clicks, views):
+def engine_on(clicks, views, poll_records=8192):
     topics = {EVENTS: [json.dumps(v).encode() for v in views], CLICKS: [json.dumps(c).encode() for c in clicks]}
-    config = parse_config(CONFIG, "test")
-    engine = Engine(config, assemble(config, now_us=lambda: 2 * 10**15), MemorySource(topics), bounded=True)
+    config = parse_config(CONFIG | {"source": {"poll_records": poll_records}}, "test")
+    return Engine(config, assemble(config, now_us=lambda: 2 * 10**15), MemorySource(topics), bounded=True)
+
+
+def finish(engine):
     while engine.step():
         pass
     return engine
+
+
+def run(clicks, views):
+    return finish(engine_on(clicks, views))
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +109,35 @@ def test_labels_that_never_come_back_are_waited_for_once_more(views, clicks):
     fates = engine.parts.joiner.fates()
     assert 2 * fates["pending"] <= 2 * WINDOW + 10 * MINUTE  # one every two seconds: memory stays bounded
     assert fates["events"] == fates["pending"] + fates["resolved"] + fates["expired"]
+
+
+def test_a_thaw_by_command_is_stored_at_once_and_outlives_a_restart(views, clicks, caplog):
+    caplog.set_level("INFO", "riverd")
+    stop = [click for click in clicks if click["t"] < START + 2 * 3600]
+    first, waiting = engine_on(stop, views, 100), run(stop, views)
+    obey(first, Command(1, "thaw"))
+    assert not first.unsaved.urgent
+    assert "nothing was frozen" in caplog.text
+    while not stalled(first):
+        first.step()
+    frozen_at, pending = first.parts.joiner.stalled_since, first.parts.joiner.fates()["pending"]
+    first.unsaved.alerts.clear()
+    obey(first, Command(2, "thaw"))
+    assert first.unsaved.urgent
+    assert f"labels thawed by a command: predictions that have waited since {to_text(frozen_at)}" in caplog.text
+
+    stored = Checkpointer(first).capture(with_snapshot=False).encode("test")
+    loaded = Loaded(1, stored.state, {(b.kind, b.number): b.data for b in stored.blocks if b.data is not None}, [])
+    second = engine_on(stop, views, 100)
+    Checkpointer(second).restore(loaded)
+    assert not second.parts.joiner.stalled
+    first.step()
+    second.step()
+    assert first.parts.joiner.fates() == second.parts.joiner.fates()
+    assert second.parts.joiner.fates()["pending"] < pending  # what had waited has expired
+    finish(first)
+    finish(second)
+    assert first.parts.joiner.fates() == second.parts.joiner.fates()
+    assert stalled(first) == stalled(second)
+    assert stalled(second)[0] == ("resolved", "critical")
+    assert stalled(waiting)[0] == ("firing", "critical")

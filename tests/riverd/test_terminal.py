@@ -254,7 +254,9 @@ def test_elsewhere_there_is_a_line_every_five_seconds_and_one_for_each_alert():
     )
 
 
-def test_a_pause_of_learning_is_in_the_first_line():
+def test_what_stands_still_is_in_the_first_line():
     first, *_ = drawn(render(replace(TYPICAL, paused_by="rule loss"), width=100), 100)
     assert "learning paused by rule loss" in first
+    first, *_ = drawn(render(replace(TYPICAL, stalled_since=0), width=100), 100)
+    assert "labels stalled" in first
     assert not any("paused" in row for row in drawn(render(TYPICAL, width=100), 100))

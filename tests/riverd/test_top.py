@@ -1,12 +1,6 @@
 """``riverd top`` on a terminal of its own: the frame, the wait for one that is restarted, q."""
 
-import fcntl
-import os
-import pty
-import select
-import struct
 import sys
-import termios
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,51 +10,9 @@ from riverd.addresses import Listen
 from riverd.client import Client, NobodyThereError
 from riverd.status import Status
 from riverd.web.host import WebHost
+from tests.riverd.terminal import Terminal
 
-DEADLINE_S = 30.0
 STATUS = Status("late-flights", "reading", None, 1.0, 2.0, {"events": 12_345}, paused_by="a command")
-
-
-class Terminal:
-    """A process on a terminal of 80 by 24, and all that it has shown."""
-
-    def __init__(self, *command):
-        self.pid, self.screen = pty.fork()
-        if self.pid == 0:
-            os.execve(command[0], command, os.environ | {"TERM": "xterm-256color"})
-        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.shown = b""
-
-    def read(self, within_s):
-        """Whether it goes on; what it shows is added."""
-        if not select.select([self.screen], [], [], within_s)[0]:
-            return True
-        try:
-            more = os.read(self.screen, 1 << 16)
-        except OSError:  # it has ended
-            return False
-        self.shown += more
-        return bool(more)
-
-    def press(self, key):
-        os.write(self.screen, key)
-
-    def ended(self, *, meanwhile):
-        end_s = time.monotonic() + DEADLINE_S
-        while self.read(0.05):
-            meanwhile()
-            assert time.monotonic() < end_s, self.shown[-2000:]
-        os.close(self.screen)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def until(self, words, *, meanwhile):
-        """Until it shows this, after what it was seen to show before."""
-        end_s = time.monotonic() + DEADLINE_S
-        while words not in self.shown:
-            assert self.read(0.05), self.shown[-2000:]
-            meanwhile()
-            assert time.monotonic() < end_s, self.shown[-2000:]
-        self.shown = self.shown.partition(words)[2]
 
 
 def nothing():

@@ -100,6 +100,37 @@ def test_bounded_ends_are_those_of_the_beginning(flights, open_source):
     assert source.partitions() == [FLIGHTS]
 
 
+def test_at_a_bounded_end_a_whole_object_needs_no_newline(flights, open_source, caplog):
+    caplog.set_level("WARNING", "riverd")
+    flights.write_bytes(b'{"id": 1}\n{"id": 2}')
+    (batch,) = open_source(bounded=True).poll([FLIGHTS], 100)
+    assert (batch.messages, batch.next_position) == ([b'{"id": 1}', b'{"id": 2}'], 19)
+    assert poll(open_source()) == [(0, b'{"id": 1}')]  # where it may grow it waits
+    assert caplog.text == ""
+
+
+def test_half_an_object_waits_there_too_and_that_is_said_once(flights, open_source, caplog):
+    caplog.set_level("WARNING", "riverd")
+    flights.write_bytes(b'{"id": 1}\n{"id": ')
+    source = open_source(bounded=True)
+    assert poll(source) == [(0, b'{"id": 1}')]
+    assert source.at_end(FLIGHTS)
+    assert poll(source) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{flights} ends in 7 bytes without a newline that are no whole message; they are left for the next run"
+    ]
+
+
+def test_a_newline_that_comes_later_is_no_message(flights, open_source):
+    flights.write_bytes(b'{"id": 1}')
+    bounded, source = open_source(bounded=True), open_source()
+    assert poll(bounded) == [(0, b'{"id": 1}')]
+    source.seek({FLIGHTS: Mark(9, bounded.fingerprint(FLIGHTS))})
+    assert poll(source) == []
+    append(flights, b'\n{"id": 2}\n')
+    assert poll(source) == [(10, b'{"id": 2}')]
+
+
 def test_a_topic_without_files_is_at_its_end(flights, open_source):
     source = open_source(bounded=True)
     assert source.partitions() == []

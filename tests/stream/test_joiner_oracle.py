@@ -3,148 +3,42 @@
 import random
 from collections import Counter
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream import joiner, rows
+from stream import joiner, rows, stall
 from stream.join_state import COUNTS, Policy
 from stream.joiner import Joiner
 from stream.merge import BEGINNING, EVENT, LABEL
 from stream.records import DEAD, SOUND, TOMBSTONE
 from stream.rows import RowTable
+from tests.stream.plain_joiner import ENOUGH_POSITIVES, PASS, THAW, TOGGLE, told_by_oracle
 
 POLICY = Policy(20, 6, 10, 8, at_maturity=False, missing_is_negative=False, labelled=False)
 POLICIES = [
     POLICY._replace(at_maturity=at_maturity, missing_is_negative=negative, remember_us=remember)
     for at_maturity, negative, remember in product((False, True), (False, True), (0, 10))
 ] + [POLICY._replace(labelled=True, window_us=0, remember_us=remember) for remember in (0, 10)]
-PASS, TOGGLE = 2, 3  # kinds beside EVENT and LABEL: time passes without a record; learning is paused or resumed
-
-
-class Oracle:
-    """Reaches each record's merged time, then decides its fate."""
-
-    def __init__(self, policy, *, quiet_us, max_waiting):
-        self.policy, self.quiet_us, self.max_waiting = policy, quiet_us, max_waiting
-        self.counts = Counter()
-        self.ops, self.label_times, self.rejected, self.learn = [], [], [], "learn"
-        self.rows, self.waiting = [], []  # rows still known; places for labels, matched ones too until the first leaves
-        self.tick, self.last, self.newest = None, BEGINNING, BEGINNING
-
-    def reach(self, time):
-        step = self.policy.tick_us
-        if self.tick is None:
-            self.tick = (time // step + 1) * step
-        while time >= self.tick:
-            self.close(self.tick)
-            self.ops.append(("tick", self.tick))
-            quiet = self.tick - self.last > self.quiet_us
-            self.tick = max(self.tick + step, time // step * step if quiet else 0)
-        self.close(time)
-
-    def close(self, limit):
-        open_rows = [row for row in self.rows if not row.closed and row.time + self.policy.window_us < limit]
-        for row in sorted(open_rows, key=lambda row: (row.time, row.out_of_order, row.place)):
-            row.closed = True
-            if row.fate == "resolved" and self.policy.at_maturity:
-                self.ops.append((self.learn, row.place, row.label))
-            elif row.fate == "pending":
-                row.fate = "expired"
-                negative = self.policy.missing_is_negative
-                resolved = (f"resolve+{self.learn}+expire", row.place, 0)
-                self.ops.append(resolved if negative else ("drop+expire", row.place))
-        while self.rows and self.rows[0].time + self.policy.window_us + self.policy.remember_us < limit:
-            self.counts[self.rows.pop(0).fate] += 1
-        while self.waiting and (self.waiting[0].matched or self.waiting[0].deadline < limit):
-            self.counts["orphan"] += not self.waiting.pop(0).matched
-
-    def take(self, place, kind, id_, time, order, value, flaw):
-        if flaw != SOUND:
-            self.counts["dead" if flaw == DEAD else "tombstones"] += 1
-            if flaw == DEAD:
-                self.rejected.append((place, "dead"))
-            return
-        known = next((row for row in self.rows if row.id == id_), None)
-        waits = next((label for label in self.waiting if label.id == id_ and not label.matched), None)
-        self.counts["events" if kind == EVENT else "labels"] += 1
-        if kind == EVENT:
-            self.take_event(known, waits, place, id_, time, value)
-        else:
-            self.counts[self.fate_of_label(known, waits, id_, time, order, value)] += 1
-
-    def take_event(self, known, waits, place, id_, time, content):
-        if known and (self.policy.remember_us or not self.policy.labelled):
-            same = (known.time, known.content) == (time, content)
-            self.counts["duplicate_events" if same else "conflict"] += 1
-            if not same:
-                self.rejected.append((place, "conflict"))
-            return
-        row = SimpleNamespace(id=id_, time=time, content=content, place=place, fate="pending", label=None, closed=False)
-        if self.policy.labelled:
-            row.fate, row.closed = "resolved", True
-            self.rows.append(row)
-            self.label_times.append((place, time))
-            self.ops.append((f"score+resolve+{self.learn}", place, content % 2))
-            return
-        row.out_of_order = time < self.newest
-        self.newest = max(self.newest, time)
-        self.rows.append(row)
-        self.ops.append(("score", place))
-        if waits and time - self.policy.early_us <= waits.time <= time + self.policy.window_us:
-            waits.matched = True
-            self.match(row, waits.value, waits.time)
-
-    def fate_of_label(self, known, waits, id_, time, order, value):
-        if known and known.fate == "resolved":
-            if known.label == value:
-                return "duplicate_labels"
-            known.label = value
-            self.label_times.append((known.place, time))
-            self.ops.append(("correct", known.place, value))
-            return "correction"
-        if known:
-            if known.fate == "expired" or time > known.time + self.policy.window_us:
-                return "late"
-            if time < known.time - self.policy.early_us:
-                return "orphan"
-            self.match(known, value, time)
-            return "matched by label"
-        if waits:
-            same, waits.value = waits.value == value, value
-            return "duplicate_labels" if same else "correction"
-        if len(self.waiting) == self.max_waiting:
-            return "orphan"
-        deadline = order + self.policy.early_us
-        self.waiting.append(SimpleNamespace(id=id_, time=time, value=value, deadline=deadline, matched=False))
-        return "came to wait"
-
-    def match(self, row, label, time):
-        row.fate, row.label = "resolved", label
-        self.counts["matched"] += 1
-        self.label_times.append((row.place, time))
-        self.ops.append(("resolve" if self.policy.at_maturity else f"resolve+{self.learn}", row.place, label))
-
-    def fates(self):
-        known = Counter(row.fate for row in self.rows)
-        waiting = sum(not label.matched for label in self.waiting)
-        return {name: self.counts[name] + known[name] + (waiting if name == "waiting" else 0) for name in COUNTS}
+OF_STALLS = (
+    "stalled", "waited in vain", "well after stalled", "well after overridden", "thawed", "stalled again after a thaw",
+    "a thaw outlived a lull", "a thaw outlived a stall",
+)  # fmt: skip
 
 
 def stream_of(seed, size, *, labelled):
-    """Records in merged order: few ids, own times that lag, repeats, flaws; and time that passes, and pauses."""
+    """Records in merged order: few ids, own times that lag, repeats, flaws; and time that passes, and commands."""
     rng = random.Random(seed)
-    dense, ids, order = rng.random(), rng.randint(3, 12), 0
+    dense, ids, order, labels = rng.random(), rng.randint(3, 12), 0, rng.choice([4, 1, 0.5])
     # what is dead before any record with a time has no time to be merged by
     stream = [(EVENT, 0, BEGINNING, BEGINNING, 0, DEAD)] * rng.choice([0, 0, 2])
     for _ in range(size):
         order += rng.choice([0, 1, 2, 3, 5, 9, 30]) if rng.random() < dense else 0
-        kind = rng.choices([EVENT, LABEL, PASS, TOGGLE], [6, 0 if labelled else 4, 0.5, 0.3])[0]
+        kind = rng.choices([EVENT, LABEL, PASS, TOGGLE, THAW], [6, 0 if labelled else labels, 0.6, 0.3, 1.0])[0]
         earlier = [record for record in stream[-12:] if record[0] == EVENT and record[3] > BEGINNING]
-        if kind in (PASS, TOGGLE):
+        if kind > EVENT:
             order += rng.randint(0, 120) if kind == PASS else 0
             stream.append((kind, 0, order, order, 0, SOUND))
         elif kind == EVENT and earlier and rng.random() < 0.2:
@@ -159,18 +53,18 @@ def stream_of(seed, size, *, labelled):
 
 
 def batches(stream, cuts):
-    """(records, watermark, whether learning is toggled then) of each batch: cut where it must be and at ``cuts``."""
+    """(records, watermark, what happens then) of each batch: cut where it must be and at ``cuts``."""
     batch = []
     for place, record in enumerate(stream):
-        if record[0] in (PASS, TOGGLE):
-            yield batch, record[3], record[0] == TOGGLE
+        if record[0] > EVENT:
+            yield batch, record[3], record[0]
             batch = []
         else:
             if place in cuts:
-                yield batch, BEGINNING, False
+                yield batch, BEGINNING, PASS
                 batch = []
             batch.append(record)
-    yield batch, BEGINNING, False
+    yield batch, BEGINNING, PASS
 
 
 class Checkpoints:
@@ -192,23 +86,8 @@ class Checkpoints:
         restored.restore(old.first_row, self.runs, status)
         walk.joiner = Joiner(old.policy, restored, width=2, quiet_us=old._quiet_us)
         walk.joiner.restore(state)
+        assert walk.joiner.decided(walk.watermark) == old.decided(walk.watermark)
         walk.serve = self.serving(restored)
-
-
-def told_by_oracle(stream, policy, **sizes):
-    oracle, place = Oracle(policy, **sizes), 0
-    for record in stream:
-        if record[3] != BEGINNING:
-            oracle.reach(record[3])
-        if record[0] == TOGGLE:
-            oracle.learn = "drop" if oracle.learn == "learn" else "learn"
-        elif record[0] != PASS:
-            oracle.take(place, *record)
-            oracle.last = record[3]
-            place += 1
-    if stream[-1][3] != BEGINNING:
-        oracle.reach(stream[-1][3])
-    return oracle
 
 
 def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(walk_through, serving):
@@ -234,13 +113,16 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
             patch.setattr(joiner, "MIN_INDEX", 4)
             patch.setattr(rows, "SEGMENT", 4)
             patch.setattr(rows, "SMALL_ARENA", 4)
+            patch.setattr(stall, "ENOUGH_POSITIVES", ENOUGH_POSITIVES)
             table = RowTable()
             walk = walk_through(Joiner(policy, table, width=2, quiet_us=quiet_us), serve=serving(table))
             checkpoints = Checkpoints(serving)
-            for i, (batch, watermark, toggled) in enumerate(batches(stream, cuts)):
+            for i, (batch, watermark, then) in enumerate(batches(stream, cuts)):
                 walk.joiner._rejected = np.zeros((rejected_at_once, 3), np.int64)
                 walk.take(batch, watermark)
-                walk.joiner.learning ^= toggled
+                walk.joiner.learning ^= then == TOGGLE
+                if then == THAW:
+                    walk.joiner.thaw()
                 walk.serve.check(walk.joiner.first_row)
                 if i in resumed:
                     checkpoints.resume(walk)
@@ -250,14 +132,17 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
         assert (walk.label_times, walk.rejected) == (oracle.label_times, oracle.rejected)
         assert walk.joiner.fates() == {"messages": walk.given, **oracle.fates()}
         assert walk.joiner.watermark == stream[-1][3]
+        assert walk.joiner.stalled == (oracle.expiry == "stalled")
         seen.update(walk.joiner.fates())
-        records = [record for record in stream if record[0] not in (PASS, TOGGLE)]
+        seen.update(oracle.seen)
+        records = [record for record in stream if record[0] <= EVENT]
         scored = Counter(records[op[1]][1] for op in oracle.ops if op[0] == "score")
         seen["id reused"] += sum(scored.values()) - len(scored)
         seen["skipped ticks"] += any(op[0] == "tick" for op in oracle.ops) and stream[-1][3] > 200
 
     check()
     assert [what for what in (*COUNTS, "resumed", "id reused", "skipped ticks") if seen[what] < 50] == [], seen
+    assert [what for what in OF_STALLS if seen[what] < 5] == [], seen
 
 
 def test_a_label_that_has_matched_is_not_restored_among_the_waiting(walk_through, serving):

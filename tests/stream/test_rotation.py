@@ -61,6 +61,28 @@ def test_it_goes_on_at_a_mark_in_a_compressed_file(topic, open_source, kind):
     assert poll(again) == {"0": [b"c"]}
 
 
+def test_it_goes_on_behind_a_last_line_without_a_newline(topic, open_source, kind):
+    (topic / f"0.jsonl.{kind}").write_bytes(COMPRESS[kind](b"a\nlast"))
+    source = open_source()
+    (batch,) = source.poll([ZERO], 10)
+    mark = Mark(batch.next_position, source.fingerprint(ZERO))
+    again = open_source()
+    again.seek({ZERO: mark})
+    assert again.at_end(ZERO)
+
+
+def test_a_file_that_got_its_last_newline_when_it_was_compressed(topic, open_source, kind):
+    (topic / "0.jsonl").write_bytes(b'{"a": 1}')
+    source = open_source(bounded=True)
+    assert poll(source) == {"0": [b'{"a": 1}']}
+    mark = Mark(8, source.fingerprint(ZERO))
+    (topic / "0.jsonl").unlink()
+    (topic / f"0.jsonl.{kind}").write_bytes(COMPRESS[kind](b'{"a": 1}\nb\n'))
+    again = open_source()
+    again.seek({ZERO: mark})
+    assert poll(again) == {"0": [b"b"]}
+
+
 def test_a_file_that_is_compressed_while_it_is_read_goes_on(topic, open_source, kind):
     (topic / "0.jsonl").write_bytes(b"a\nb\n")
     source = open_source()
