@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from riverd.checkpointing import Capture, Checkpointer
@@ -19,6 +19,7 @@ MAX_NEW_BYTES = 20_000_000  # of rows: a checkpoint is due however young the las
 MAX_DEAD_LETTERS = 1_000
 SHARE = 10  # writing takes at most a tenth of the time, unless rows press
 URGENT_S = 1.0
+LOOK_S = 1.0
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 60.0
 
 
@@ -93,7 +94,13 @@ class Writer:
         """Between two steps: take note of what was written, and begin a checkpoint if one is due.
 
         It is due within a second if it is ``urgent``, because an alert or somebody's command is in it.
+
+        Raises
+        ------
+        Fenced
+            Another process may have taken the model over: this one must stop.
         """
+        self._store.check_lease()
         must_wait = self._pressed(dead_letters, factor=2)
         if self._running is not None:
             if not self._running[0].done() and not must_wait:
@@ -101,7 +108,7 @@ class Writer:
             self._join()
         if self._retry_s and must_wait:
             self._sleep(self._retry_s)  # so much is unsaved that the engine has to wait for the store
-            self._begin(events, reason="periodic", with_snapshot=False)
+            self._begin(events, reason="periodic", with_snapshot=self._snapshot_due())
         elif self._due(URGENT_S if urgent else self._interval_s) or (
             self._pressed(dead_letters, factor=1) and not self._retry_s
         ):
@@ -155,10 +162,14 @@ class Writer:
     def _join(self, *, last: bool = False) -> None:
         assert self._running is not None
         (future, capture), self._running = self._running, None
+        while not wait([future], timeout=LOOK_S).done:
+            self._store.check_lease()  # if that is lost, nothing is waited for any more
         try:
             written = future.result()
         except StorageError as error:
             self._checkpointer.failed(capture)
+            if capture.snapshot is not None:
+                self._snapshot_s = float("-inf")  # the next checkpoint has one
             if last or isinstance(error, Fenced):
                 raise
             self.error = str(error)

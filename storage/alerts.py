@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
-from storage import sqlite
+from storage.dialect import insert
+from storage.retention import AT_ONCE, delete_some
 from storage.tables import alerts
 from stream.records import AlertChange
 
@@ -35,7 +36,7 @@ def write_alerts(connection: Connection, model: str, changes: Sequence[AlertChan
     """Apply changes in order. Applying them again changes nothing, so a re-run may."""
     if not changes:
         return
-    statement = sqlite.insert(alerts)
+    statement = insert(connection, alerts)
     fresh = {column.name: statement.excluded[column.name] for column in alerts.c if not column.primary_key}
     statement = statement.on_conflict_do_update(index_elements=list(alerts.primary_key), set_=fresh)
     connection.execute(statement, [_row(model, change) for change in changes])
@@ -63,19 +64,22 @@ def _unless_nan(value: float) -> float | None:
 def prune_alerts(connection: Connection, model: str) -> None:
     """Keep what fires and about the newest 10,000."""
     newest = select(alerts.c.started_at).where(alerts.c.model == model).order_by(alerts.c.started_at.desc())
-    connection.execute(
-        delete(alerts).where(
-            alerts.c.model == model,
-            alerts.c.state == "resolved",
-            alerts.c.started_at <= newest.limit(1).offset(KEEP).scalar_subquery(),
-        )
+    delete_some(
+        connection,
+        alerts,
+        alerts.c.model == model,
+        alerts.c.state == "resolved",
+        alerts.c.started_at <= newest.limit(1).offset(KEEP).scalar_subquery(),
+        oldest_first=alerts.c.started_at,
+        limit=AT_ONCE,
     )
 
 
 def read_alerts(connection: Connection, model: str) -> list[Alert]:
     """Return the alerts, the latest to start first."""
     columns = [column for column in alerts.c if column.name != "model"]
-    query = select(*columns).where(alerts.c.model == model).order_by(alerts.c.started_at.desc(), alerts.c.rule)
+    query = select(*columns).where(alerts.c.model == model)
+    rows = connection.execute(query).all()  # not sorted there: databases differ in how they sort text
     return [
         Alert(
             rule=row.rule,
@@ -88,5 +92,5 @@ def read_alerts(connection: Connection, model: str) -> list[Alert]:
             bound=math.nan if row.bound is None else row.bound,
             severity=row.severity,
         )
-        for row in connection.execute(query)
+        for row in sorted(rows, key=lambda row: (-row.started_at, row.rule))
     ]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from storage.large import read_large
 from storage.tables import blocks
 
 
@@ -104,10 +105,11 @@ def delete_versions(connection: Connection, model: str, versions: Iterable[Versi
 
 def read_data(connection: Connection, model: str, version: Version) -> bytes | None:
     """Return the bytes of one version, unchecked."""
-    query = select(blocks.c.data).where(
+    return read_large(
+        connection,
+        blocks.c.data,
         blocks.c.model == model,
         blocks.c.kind == version.kind,
         blocks.c.number == version.number,
         blocks.c.checkpoint == version.checkpoint,
     )
-    return connection.scalar(query)

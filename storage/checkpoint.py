@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert
 
 from storage.alerts import prune_alerts, write_alerts
 from storage.blocks import (
@@ -21,14 +22,17 @@ from storage.blocks import (
 )
 from storage.database import Database
 from storage.deadletters import prune_dead_letters, write_dead_letters
-from storage.errors import Fenced
+from storage.errors import TooLarge
 from storage.history import Figures, prune_history, write_history
+from storage.lease import Lease
 from storage.outbox import Notice, prune_outbox, write_outbox
+from storage.outgoing import Parcel, prune_outgoing, write_outgoing
 from storage.snapshots import NewSnapshot, prune_snapshots, write_snapshot
-from storage.tables import blocks, checkpoints, leases, snapshots
+from storage.tables import blocks, checkpoints, outgoing, snapshots
 from stream.records import AlertChange, DeadLetter
 
 FORMAT = 1
+LARGEST = 1_000_000_000  # bytes in one value: SQLite's limit, and a little less than PostgreSQL's
 KEEP = 2  # this checkpoint and the one to fall back to
 
 # Announced through ``reached`` just before the step, the last one just after the commit.
@@ -40,6 +44,7 @@ FAIL_POINTS = (
     "checkpoint.alerts",
     "checkpoint.outbox",
     "checkpoint.dead_letters",
+    "checkpoint.outgoing",
     "checkpoint.history",
     "checkpoint.snapshot",
     "checkpoint.prune",
@@ -59,6 +64,13 @@ class Checkpoint:
     snapshot: NewSnapshot | None = None
     notices: Sequence[Notice] = field(default_factory=tuple)  # to be delivered
     history: Sequence[Figures] = field(default_factory=tuple)
+    outgoing: Sequence[Parcel] = field(default_factory=tuple)  # to be sent to topics
+
+    @property
+    def bytes(self) -> int:
+        """Of state, blocks and snapshot."""
+        written = len(self.state) + sum(len(block.data or b"") for block in self.blocks)
+        return written + (0 if self.snapshot is None else len(self.snapshot.data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ class Committed:
     """What was written."""
 
     number: int
-    bytes: int  # of state, blocks and snapshot
+    bytes: int
     snapshot: int | None  # its number
 
 
@@ -75,7 +87,7 @@ def commit(
     model: str,
     checkpoint: Checkpoint,
     *,
-    epoch: int,
+    lease: Lease,
     follows: int,
     at: int,
     reached: Callable[[str], None],
@@ -83,19 +95,22 @@ def commit(
 ) -> Committed:
     """Write a checkpoint: all of it, or after any error or kill none of it.
 
-    1. begin, and check the lease: an epoch that is no longer the newest may not write;
+    1. begin, and check the lease: whoever lost it, or has an epoch that is no longer the newest, may not write;
     2. the state, after removing what a fallback passed over;
     3. new versions of blocks;
     4. alerts;
     5. the outbox: whom to tell of them;
     6. dead letters;
-    7. how metrics went;
-    8. the snapshot, if any;
-    9. prune what neither this checkpoint nor the previous one needs, and what is too old;
-    10. commit.
+    7. messages for topics;
+    8. how metrics went;
+    9. the snapshot, if any;
+    10. prune what neither this checkpoint nor the previous one needs, and what is too old;
+    11. commit.
 
     Parameters
     ----------
+    lease
+        The right to do so.
     follows
         Number of the checkpoint that was loaded or committed before, 0 if none; this one is the next.
     at
@@ -107,28 +122,33 @@ def commit(
 
     Raises
     ------
+    TooLarge
+        Something in it is more than a database takes.
     Fenced
-        Another process has taken the model over.
+        Another process has taken the model over, or may have.
+    ConnectionLost
+        It may have happened just before the commit, or just after; see ``storage/settle.py``.
     StorageError
         The database refused; its subclasses say why. The next commit may be tried as if nothing had happened.
     """
     number = follows + 1
     if len({(block.kind, block.number) for block in checkpoint.blocks}) < len(checkpoint.blocks):
         raise ValueError(f"{model}, checkpoint {number}: a block is given twice")
+    _refuse_too_large(model, checkpoint)
     snapshot = None
+    new = new_versions(checkpoint.blocks, checkpoint=number)  # hashes all of it, so not in the transaction
     reached("checkpoint.begin")
     with database.writing() as connection:
         reached("checkpoint.lease")  # 1
-        _check_epoch(connection, model, epoch)
+        lease.fence(connection)
         reached("checkpoint.state")  # 2
         _forget_after(connection, model, follows)
-        new = new_versions(checkpoint.blocks, checkpoint=number)
         versions = stored_versions(connection, model) + new
         connection.execute(
             insert(checkpoints).values(
                 model=model,
                 number=number,
-                epoch=epoch,
+                epoch=lease.epoch,
                 created_at=at,
                 format=FORMAT,
                 sha256=sha256_of(checkpoint.state),
@@ -144,12 +164,14 @@ def commit(
         write_outbox(connection, model, checkpoint.notices, at=at)
         reached("checkpoint.dead_letters")  # 6
         write_dead_letters(connection, model, checkpoint.dead_letters, at=at)
-        reached("checkpoint.history")  # 7
+        reached("checkpoint.outgoing")  # 7
+        write_outgoing(connection, model, checkpoint.outgoing, checkpoint=number, at=at)
+        reached("checkpoint.history")  # 8
         write_history(connection, model, checkpoint.history)
-        reached("checkpoint.snapshot")  # 8
+        reached("checkpoint.snapshot")  # 9
         if checkpoint.snapshot is not None:
             snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
-        reached("checkpoint.prune")  # 9
+        reached("checkpoint.prune")  # 10
         oldest_kept = number - KEEP + 1
         connection.execute(delete(checkpoints).where(checkpoints.c.model == model, checkpoints.c.number < oldest_kept))
         delete_versions(connection, model, superseded(versions, oldest_kept=oldest_kept))
@@ -157,29 +179,29 @@ def commit(
             prune_alerts(connection, model)
         if checkpoint.notices:
             prune_outbox(connection, model)
+        if checkpoint.outgoing:
+            prune_outgoing(connection, model)
         if checkpoint.history:
-            prune_history(connection, model)
+            prune_history(connection, model, came_in=len(checkpoint.history))
         if checkpoint.dead_letters or checkpoint.snapshot is not None:  # a quiet stream forgets them as well
             before = None if keep_dead_letters_us is None else at - keep_dead_letters_us
-            prune_dead_letters(connection, model, before=before)
+            prune_dead_letters(connection, model, before=before, came_in=len(checkpoint.dead_letters))
         if checkpoint.snapshot is not None:
             prune_snapshots(connection, model)
-        reached("checkpoint.commit")  # 10
+        reached("checkpoint.commit")  # 11
     reached("checkpoint.committed")
-    written = len(checkpoint.state) + sum(len(block.data or b"") for block in checkpoint.blocks)
-    written += 0 if checkpoint.snapshot is None else len(checkpoint.snapshot.data)
-    return Committed(number=number, bytes=written, snapshot=snapshot)
+    return Committed(number=number, bytes=checkpoint.bytes, snapshot=snapshot)
 
 
-def _check_epoch(connection: Connection, model: str, epoch: int) -> None:
-    # locked until the commit, so that nobody takes over in between
-    query = select(leases.c.epoch, leases.c.holder).where(leases.c.model == model).with_for_update()
-    newest = connection.execute(query).one_or_none()
-    if newest is None or newest.epoch != epoch:
-        taken = "its lease is gone" if newest is None else f"{newest.holder} runs it now, with epoch {newest.epoch}"
-        raise Fenced(
-            f"{model} was taken over: this process holds epoch {epoch}, but {taken}.\n"
-            "  Nothing was written. Stop this process; the other one goes on from the last checkpoint."
+def _refuse_too_large(model: str, checkpoint: Checkpoint) -> None:
+    sizes = {"the state": len(checkpoint.state)}
+    sizes |= {f"block {block.kind} {block.number}": len(block.data or b"") for block in checkpoint.blocks}
+    sizes |= {} if checkpoint.snapshot is None else {"the snapshot": len(checkpoint.snapshot.data)}
+    what, size = max(sizes.items(), key=itemgetter(1))
+    if size > LARGEST:
+        raise TooLarge(
+            f"{model}: {what} has {size:,} bytes, and databases take at most {LARGEST:,} in one piece.\n"
+            "  Nothing was written. Choose fewer [model] bits, under another [model] name."
         )
 
 
@@ -190,5 +212,6 @@ def _forget_after(connection: Connection, model: str, number: int) -> None:
         (checkpoints, checkpoints.c.number),
         (blocks, blocks.c.checkpoint),
         (snapshots, snapshots.c.checkpoint),
+        (outgoing, outgoing.c.checkpoint),
     ):
         connection.execute(delete(table).where(table.c.model == model, column > number))

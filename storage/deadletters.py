@@ -6,15 +6,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from operator import index
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
-from storage import sqlite
+from storage.dialect import insert
 from storage.errors import NoSuchDeadLetter
+from storage.retention import AT_ONCE, delete_some
+from storage.storable import storable
 from storage.tables import dead_letters
 from stream.records import DeadLetter
 
 KEEP = 100_000
-AT_ONCE = 500  # numbers in one statement
+NUMBERS = 500  # in one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def write_dead_letters(connection: Connection, model: str, letters: Sequence[Dea
     """Store them. One that is there already, told by its place in the stream, stays as it is."""
     if not letters:
         return
-    statement = sqlite.insert(dead_letters).on_conflict_do_nothing(
+    statement = insert(connection, dead_letters).on_conflict_do_nothing(
         index_elements=["model", "topic", "partition", "position"]
     )
     connection.execute(
@@ -38,10 +40,10 @@ def write_dead_letters(connection: Connection, model: str, letters: Sequence[Dea
         [
             {
                 "model": model,
-                "topic": _storable(letter.topic),
-                "partition": _storable(letter.partition),
+                "topic": storable(letter.topic),
+                "partition": storable(letter.partition),
                 "position": index(letter.position),  # numpy's integers too, which the driver refuses
-                "reason": _storable(letter.reason),
+                "reason": storable(letter.reason),
                 "at": at,
                 "payload": letter.payload,
             }
@@ -50,37 +52,33 @@ def write_dead_letters(connection: Connection, model: str, letters: Sequence[Dea
     )
 
 
-def _storable(text: str) -> str:
-    # a reason quotes the message; lone surrogates and NUL would make the whole checkpoint fail, for ever
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+def prune_dead_letters(connection: Connection, model: str, *, before: int | None = None, came_in: int = 0) -> None:
+    """Keep about the newest 100,000, and of those none that was stored ``before`` this wall-clock time.
 
-
-def prune_dead_letters(connection: Connection, model: str, *, before: int | None = None) -> None:
-    """Keep the newest 100,000, and of those none that was stored ``before`` this wall-clock time."""
+    What is too much goes in batches, one with each call, no smaller than what ``came_in``.
+    """
     newest = select(dead_letters.c.id).where(dead_letters.c.model == model).order_by(dead_letters.c.id.desc())
-    connection.execute(
-        delete(dead_letters).where(
-            dead_letters.c.model == model,
-            dead_letters.c.id <= newest.limit(1).offset(KEEP).scalar_subquery(),
-        )
-    )
+    too_old = dead_letters.c.id <= newest.limit(1).offset(KEEP).scalar_subquery()
+    _delete_oldest(connection, model, too_old, limit=max(AT_ONCE, came_in))
     if before is not None:
         purge_dead_letters(connection, model, before=before)
 
 
 def purge_dead_letters(connection: Connection, model: str, *, before: int | None = None) -> int:
-    """Delete those stored ``before`` this wall-clock time, or all; return how many."""
-    statement = delete(dead_letters).where(dead_letters.c.model == model)
-    if before is not None:
-        statement = statement.where(dead_letters.c.at < before)
-    return connection.execute(statement).rowcount
+    """Delete a batch of those stored ``before`` this wall-clock time, or of all; return how many."""
+    return _delete_oldest(connection, model, *([] if before is None else [dead_letters.c.at < before]), limit=AT_ONCE)
+
+
+def _delete_oldest(connection: Connection, model: str, *where: ColumnElement[bool], limit: int) -> int:
+    mine = dead_letters.c.model == model
+    return delete_some(connection, dead_letters, mine, *where, oldest_first=dead_letters.c.id, limit=limit)
 
 
 def delete_dead_letters(connection: Connection, model: str, ids: Collection[int]) -> int:
     """Delete those with these numbers; return how many were there."""
     deleted, numbers = 0, list(ids)
-    for start in range(0, len(numbers), AT_ONCE):
-        some = dead_letters.c.id.in_(numbers[start : start + AT_ONCE])
+    for start in range(0, len(numbers), NUMBERS):
+        some = dead_letters.c.id.in_(numbers[start : start + NUMBERS])
         deleted += connection.execute(delete(dead_letters).where(dead_letters.c.model == model, some)).rowcount
     return deleted
 

@@ -1,4 +1,4 @@
-"""What can go wrong with what riverd remembers. Every message says which file and what to do."""
+"""What can go wrong with what riverd remembers. Every message says which database and what to do."""
 
 # ruff: noqa: N818 - named for what happened, which the caller has to tell apart
 
@@ -15,12 +15,28 @@ class CannotOpen(StorageError):
     """The database file or its lock cannot be created or opened."""
 
 
+class Unreachable(CannotOpen):
+    """No server answers where the database should be, or it takes nobody in for now."""
+
+
+class AccessDenied(CannotOpen):
+    """The server does not let this user in, or not do what riverd has to."""
+
+
+class ConnectionLost(StorageError):
+    """The connection went in the middle; if that was a commit, its outcome is not known."""
+
+
+class TooLarge(StorageError):
+    """A value is larger than the database takes."""
+
+
 class ReadOnly(StorageError):
     """The database can be read but not written."""
 
 
 class DatabaseBusy(StorageError):
-    """Another process kept the database locked for too long."""
+    """Others kept the database from answering in time; tried again it may work."""
 
 
 class DiskFull(StorageError):
@@ -49,6 +65,10 @@ class LeaseHeld(StorageError):
 
 class Fenced(StorageError):
     """This process no longer holds, or never took, the lease on the model."""
+
+
+class LeaseLost(Fenced):
+    """This process could not renew its lease in time, so that another may take the model over."""
 
 
 class DamagedBlob(StorageError):

@@ -11,9 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, NullPool, create_engine, func, inspect, select, text
+from sqlalchemy.engine import URL
 
 from storage import sqlite
+from storage.database import Database, connect
+from storage.file_lease import lock_file
 from storage.tables import alerts, blocks, checkpoints, dead_letters, leases, snapshots
+from storage.timed_lease import NOW
 
 LOCKS = Path("/proc/locks")
 
@@ -45,51 +49,70 @@ class ModelSeen:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSeen:
-    """A database file and what it holds of one model, None if it has no tables yet."""
+    """A database and what it holds of one model, None if it has no tables yet."""
 
-    path: Path
-    bytes: int  # with its log
+    place: str  # as errors call it: a path, or a URL without password
+    server: str | None  # "PostgreSQL 15.18"; None for a file
+    bytes: int  # of a file with its log
     schema: str | None
     model: ModelSeen | None
 
 
-def inspect_database(path: Path, model: str) -> DatabaseSeen | None:
-    """Look at the file, or return None if there is none.
+def inspect_database(url: str | URL, model: str) -> DatabaseSeen | None:
+    """Look at a database, or return None if its file does not exist.
 
     Raises
     ------
     StorageError
         It can't be read; the subclass and the message say why.
     """
-    if not path.exists():
-        return None
-    size = sum(file.stat().st_size for file in (path, path.with_name(f"{path.name}-wal")) if file.exists())
-    with reading(path) as connection:
-        tables = set(inspect(connection).get_table_names())
-        schema = (
-            connection.scalar(text("SELECT version_num FROM alembic_version")) if "alembic_version" in tables else None
-        )
-        seen = _model(connection, path, model) if schema is not None and "checkpoints" in tables else None
-    return DatabaseSeen(path, size, schema, seen)
+    database = connect(url)
+    try:
+        if not database.on_server and (database.path is None or not database.path.exists()):
+            return None
+        with reading(database) as connection:
+            return _database(database, connection, model)
+    finally:
+        database.close()
 
 
 @contextmanager
-def reading(path: Path) -> Generator[Connection]:
+def reading(database: Database) -> Generator[Connection]:
     """A connection to an existing database that can only read."""
-    uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+    if database.path is None:
+        with database.reading() as connection:
+            connection.execute(text("SET TRANSACTION READ ONLY"))
+            yield connection
+        return
+    uri = f"file:{quote(str(database.path))}?mode=ro"
     engine = create_engine(
         "sqlite://",
         creator=lambda: sqlite3.connect(uri, uri=True, timeout=sqlite.BUSY_TIMEOUT_S, check_same_thread=False),
         poolclass=NullPool,
     )
     try:
-        with sqlite.explained(str(path), path), engine.begin() as connection:
+        with database.explained(), engine.begin() as connection:
             yield connection
     finally:
         engine.dispose()
 
 
-def _model(connection: Connection, path: Path, model: str) -> ModelSeen:
+def _database(database: Database, connection: Connection, model: str) -> DatabaseSeen:
+    server = None
+    if database.path is not None:
+        files = database.path, database.path.with_name(f"{database.path.name}-wal")
+        size = sum(file.stat().st_size for file in files if file.exists())
+    else:
+        server = f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
+        size = connection.scalar(text("SELECT pg_database_size(current_database())")) or 0
+    tables = set(inspect(connection).get_table_names())
+    versioned = "alembic_version" in tables
+    schema = connection.scalar(text("SELECT version_num FROM alembic_version")) if versioned else None
+    seen = _model(connection, database, model) if schema is not None and "checkpoints" in tables else None
+    return DatabaseSeen(database.place, server, size, schema, seen)
+
+
+def _model(connection: Connection, database: Database, model: str) -> ModelSeen:
     mine = select(checkpoints.c.number, checkpoints.c.created_at, func.length(checkpoints.c.state).label("size"))
     rows = connection.execute(
         mine.where(checkpoints.c.model == model).order_by(checkpoints.c.number.desc())
@@ -115,7 +138,9 @@ def _model(connection: Connection, path: Path, model: str) -> ModelSeen:
         state=state,
         blocks_bytes=_sizes(connection, model, blocks.c.kind),
         holder=connection.scalar(select(leases.c.holder).where(leases.c.model == model)),
-        running=_is_locked(path.resolve().with_name(f"{path.name}.{quote(model, safe='')}.lock")),
+        running=_is_renewed(connection, model)
+        if database.path is None
+        else _is_locked(lock_file(database.path, model)),
         snapshots=taken,
         snapshots_bytes=taken_bytes,
         dead_letters=letters,
@@ -128,6 +153,10 @@ def _sizes(connection: Connection, model: str, by: Any) -> dict[Any, int]:
     size = func.coalesce(func.sum(func.length(blocks.c.data)), 0)
     rows = connection.execute(select(by, size).where(blocks.c.model == model).group_by(by))
     return {key: total for key, total in rows}  # noqa: C416 - rows are not quite tuples
+
+
+def _is_renewed(connection: Connection, model: str) -> bool:
+    return bool(connection.scalar(select(leases.c.expires_at > NOW).where(leases.c.model == model)))
 
 
 def _is_locked(lock: Path) -> bool | None:

@@ -1,70 +1,66 @@
-"""Who runs a model: one process at a time, told by a lock the kernel drops when that process dies."""
+"""Who runs a model: one process at a time. What an earlier one still tries to write is refused by its epoch."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import time
 from collections.abc import Callable
-from pathlib import Path
-from urllib.parse import quote
-from weakref import WeakSet
+from typing import Protocol
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, select
 
 from storage.database import Database
-from storage.errors import LeaseHeld
-from storage.sqlite import cannot_open
+from storage.errors import Fenced
 from storage.tables import leases
 
-POLL_INTERVAL_S = 1.0
 
-_held: WeakSet[Lease] = WeakSet()
-
-
-class Lease:
-    """The right to write a model's state, until released or until the process ends, however it ends.
+class Lease(Protocol):
+    """The right to write a model's state.
 
     Attributes
     ----------
     epoch : int
-        Rises by one with every holder. What an earlier holder still tries to write is refused by it.
+        Rises by one with every holder.
     """
 
-    def __init__(self, *, epoch: int, lock: int | None) -> None:
-        self.epoch = epoch
-        self._lock = lock
-        _held.add(self)
+    epoch: int
+
+    def check(self) -> None:
+        """Raise LeaseLost if another process may have taken over."""
+
+    def fence(self, connection: Connection) -> None:
+        """See that the epoch is still ours, and let nobody take over before this transaction ends; raises Fenced."""
 
     def release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Give it back: the next one need not wait."""
 
 
-def _release_in_fork() -> None:
-    # a forked child shares the lock: it would keep it after its parent was killed
-    for lease in list(_held):
-        lease.release()
-
-
-os.register_at_fork(after_in_child=_release_in_fork)
+def this_process() -> str:
+    """Who asks, as others are told."""
+    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 def acquire_lease(
-    database: Database, model: str, *, wait: bool, now: Callable[[], int], sleep: Callable[[float], None] = time.sleep
+    database: Database,
+    model: str,
+    *,
+    wait: bool,
+    lease_s: float,
+    now: Callable[[], int],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Lease:
     """Take the lease on a model.
 
+    On a server it is a row that its holder renews, and the server's clock decides when it lapses. A file has a
+    lock of the kernel's beside it, ``riverd.db.<model>.lock``. A database in memory needs none.
+
     Parameters
     ----------
-    database
-        Beside its file lies the lock, ``riverd.db.<model>.lock``. A database in memory needs none.
-    model
-        The model's name; what a file name cannot hold is written as %XX.
     wait
-        Wait, as a standby does, until the present holder is gone.
+        Wait, as a standby does, until the present holder is gone. Else wait only for a lease that nobody renews.
+    lease_s
+        Seconds that it is good for without being renewed; on a server only.
     now
         Wall clock in microseconds.
     sleep
@@ -75,51 +71,26 @@ def acquire_lease(
     LeaseHeld
         Another process holds it; the message says which.
     """
-    holder = f"pid {os.getpid()} on {socket.gethostname()}"
-    lock = None
-    if database.path is not None:
-        file = database.path.with_name(f"{database.path.name}.{quote(model, safe='')}.lock")
-        while (lock := _try_lock(file, holder)) is None:
-            if not wait:
-                raise LeaseHeld(
-                    f"{model} is already run by {_read_holder(file)} (lock {file}).\n"
-                    "  Stop that process first, or start this one as a standby that waits for it to end."
-                )
-            sleep(POLL_INTERVAL_S)
-    try:
-        return Lease(epoch=_next_epoch(database, model, holder=holder, at=now()), lock=lock)
-    except BaseException:
-        if lock is not None:
-            os.close(lock)
-        raise
+    if database.on_server:
+        from storage.timed_lease import acquire_timed_lease
+
+        return acquire_timed_lease(database, model, wait=wait, lease_s=lease_s, now=now, sleep=sleep)
+    from storage.file_lease import acquire_file_lease
+
+    return acquire_file_lease(database, model, wait=wait, now=now, sleep=sleep)
 
 
-def _try_lock(file: Path, holder: str) -> int | None:
-    try:
-        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise cannot_open(file, error.strerror or str(error)) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    # not for us but for whoever is refused and wants to know by whom; the file stays, an empty one would be raced for
-    os.truncate(lock, 0)
-    os.pwrite(lock, holder.encode(), 0)
-    return lock
+def refuse_other_epochs(connection: Connection, model: str, epoch: int) -> None:
+    """Raise Fenced unless ``epoch`` is the newest of the model.
 
-
-def _read_holder(file: Path) -> str:
-    return file.read_text(errors="replace").strip() or "another process"
-
-
-def _next_epoch(database: Database, model: str, *, holder: str, at: int) -> int:
-    mine = leases.c.model == model
-    with database.writing() as connection:
-        epoch = connection.scalar(select(leases.c.epoch).where(mine).with_for_update())
-        if epoch is None:
-            connection.execute(insert(leases).values(model=model, epoch=1, holder=holder, acquired_at=at))
-            return 1
-        connection.execute(update(leases).where(mine).values(epoch=epoch + 1, holder=holder, acquired_at=at))
-        return epoch + 1
+    The row is locked against those who would take over, until this transaction ends; its holder may renew it
+    meanwhile, however long a commit takes.
+    """
+    query = select(leases.c.epoch, leases.c.holder).where(leases.c.model == model)
+    newest = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()
+    if newest is None or newest.epoch != epoch:
+        taken = "its lease is gone" if newest is None else f"{newest.holder} runs it now, with epoch {newest.epoch}"
+        raise Fenced(
+            f"{model} was taken over: this process holds epoch {epoch}, but {taken}.\n"
+            "  Nothing was written. Stop this process; the other one goes on from the last checkpoint."
+        )

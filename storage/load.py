@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from storage import sqlite
 from storage.blocks import Version, list_sha256, live, read_data, sha256_of, stored_versions
 from storage.checkpoint import FORMAT
 from storage.database import Database
@@ -42,7 +41,7 @@ def load(database: Database, model: str) -> Loaded | None:
         mine = select(checkpoints.c.number).where(checkpoints.c.model == model)
         for number in connection.scalars(mine.order_by(checkpoints.c.number.desc())).all():
             try:
-                with sqlite.explained(database.place, database.path):
+                with database.explained():
                     state, blocks = _read(connection, model, number, database.place)
             except (DamagedBlob, DamagedDatabase) as error:
                 skipped.append(f"checkpoint {number}: {error}")

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, update
 
-from storage import sqlite
+from storage.dialect import insert
+from storage.retention import AT_ONCE, delete_some
+from storage.storable import storable
 from storage.tables import outbox
 
 KEEP = 10_000  # messages, delivered or not: a receiver that is gone for good must not fill the disk
@@ -61,7 +63,7 @@ def write_outbox(connection: Connection, model: str, notices: Sequence[Notice], 
     """Put notices in, due at once. One that is or was there already, told by its id, stays as it is."""
     for notice in notices:
         connection.execute(
-            sqlite.insert(outbox)
+            insert(connection, outbox)
             .values(
                 id=notice.id(model),
                 model=model,
@@ -94,9 +96,8 @@ def _began_at(connection: Connection, model: str, notice: Notice, *, at: int) ->
 def prune_outbox(connection: Connection, model: str) -> None:
     """Keep the newest 10,000, whether they were delivered or not."""
     newest = select(outbox.c.number).where(outbox.c.model == model).order_by(outbox.c.number.desc())
-    connection.execute(
-        delete(outbox).where(outbox.c.model == model, outbox.c.number <= newest.limit(1).offset(KEEP).scalar_subquery())
-    )
+    too_old = outbox.c.number <= newest.limit(1).offset(KEEP).scalar_subquery()
+    delete_some(connection, outbox, outbox.c.model == model, too_old, oldest_first=outbox.c.number, limit=AT_ONCE)
 
 
 def read_due(connection: Connection, model: str, channel: str, *, at: int, limit: int) -> list[Pending]:
@@ -167,7 +168,7 @@ def mark_failed(connection: Connection, number: int, *, next_attempt_at: int, er
     connection.execute(
         update(outbox)
         .where(outbox.c.number == number)
-        .values(attempts=outbox.c.attempts + 1, next_attempt_at=next_attempt_at, last_error=error[:1000])
+        .values(attempts=outbox.c.attempts + 1, next_attempt_at=next_attempt_at, last_error=storable(error)[:1000])
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from storage.blocks import sha256_of
 from storage.errors import DamagedBlob, NoSuchSnapshot
+from storage.large import read_large
 from storage.tables import snapshots
 
 KEEP = 48
@@ -90,13 +91,14 @@ def read_snapshots(connection: Connection, model: str) -> list[Snapshot]:
 
 def read_snapshot_data(connection: Connection, model: str, number: int) -> bytes:
     """Return the bytes of one snapshot, checked."""
-    mine = select(snapshots.c.data, snapshots.c.sha256).where(snapshots.c.model == model)
-    row = connection.execute(mine.where(snapshots.c.number == number)).one_or_none()
-    if row is None:
+    this = (snapshots.c.model == model, snapshots.c.number == number)
+    sha256 = connection.scalar(select(snapshots.c.sha256).where(*this))
+    if sha256 is None:
         numbers = select(func.min(snapshots.c.number), func.max(snapshots.c.number)).where(snapshots.c.model == model)
         first, last = connection.execute(numbers).one()
         kept = "none was taken yet" if first is None else f"kept are {first} to {last}"
         raise NoSuchSnapshot(f"{model} has no snapshot {number}: {kept}.")
-    if sha256_of(row.data) != row.sha256:
+    data = read_large(connection, snapshots.c.data, *this)
+    if data is None or sha256_of(data) != sha256:
         raise DamagedBlob(f"{model}: snapshot {number} does not match its sha256.\n  Use another one.")
-    return row.data
+    return data

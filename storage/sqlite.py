@@ -1,18 +1,15 @@
-"""Everything that is SQLite's own: connecting, locking, ON CONFLICT, and what its errors mean."""
+"""Everything that is SQLite's own: connecting, locking, and what its errors mean."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, StaticPool, Table, create_engine, event
-from sqlalchemy.dialects.sqlite import Insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError
 
 from storage.errors import (
     CannotOpen,
@@ -26,7 +23,9 @@ from storage.errors import (
 )
 
 BUSY_TIMEOUT_S = 30.0
-WRITES = "writes"  # execution option of a transaction that will write
+READS: Mapping[str, Any] = {}
+WRITES: Mapping[str, Any] = {"writes": True}
+ERRORS: tuple[type[BaseException], ...] = (sqlite3.Error,)
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -44,6 +43,10 @@ def file_of(url: URL) -> Path | None:
     return Path(url.database).resolve()
 
 
+def place_of(url: URL) -> str:
+    return str(file_of(url) or "the database in memory")
+
+
 def connect(url: URL) -> Engine:
     """Return an engine whose transactions begin when SQLAlchemy says so, DDL included."""
     path = file_of(url)
@@ -59,7 +62,7 @@ def connect(url: URL) -> Engine:
 
     def begin(connection: Connection) -> None:
         # a writer that began as a reader could not wait for another writer: it would fail at once
-        writes = connection.get_execution_options().get(WRITES, False)
+        writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     event.listen(engine, "connect", prepare)
@@ -67,23 +70,20 @@ def connect(url: URL) -> Engine:
     return engine
 
 
-def insert(table: Table) -> Insert:
-    """Return an INSERT that knows ON CONFLICT, which SQLAlchemy spells once per database."""
-    return sqlite_insert(table)
+def refuse_unfit(connection: Connection, place: str) -> None:
+    """Nothing to do: the library comes with Python."""
 
 
-@contextmanager
-def explained(place: str, path: Path | None) -> Generator[None]:
-    """Raise the driver's errors as a StorageError that names ``place`` and the remedy."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise _explain(error.orig, place, path) from error
-    except sqlite3.Error as error:  # while connecting
-        raise _explain(error, place, path) from error
+def migrate_alone(connection: Connection) -> None:
+    """Nothing to do: there is one writer at a time."""
 
 
-def _explain(error: BaseException | None, place: str, path: Path | None) -> StorageError:
+def sever(engine: Engine) -> None:
+    """Nothing to do: there is no server to wait for."""
+
+
+def explain(error: BaseException, place: str, path: Path | None) -> StorageError:
+    """The driver's error as one that names ``place`` and the remedy."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
         free = f" ({shutil.disk_usage(path.parent).free / 1e6:,.0f} MB free)" if path else ""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL
 
 from storage.alerts import Alert, read_alerts
+from storage.blocks import sha256_of
 from storage.checkpoint import Checkpoint, Committed, commit
 from storage.database import Database, open_database
 from storage.deadletters import (
@@ -16,10 +21,11 @@ from storage.deadletters import (
     read_dead_letter,
     read_dead_letters,
 )
-from storage.errors import Fenced
+from storage.errors import ConnectionLost, Fenced, LeaseLost
 from storage.history import Figures, read_history
 from storage.lease import Lease, acquire_lease
 from storage.load import Loaded, load
+from storage.settle import Doubt, settle
 from storage.snapshots import Snapshot, read_snapshot_data, read_snapshots
 
 
@@ -46,6 +52,8 @@ class Store:
         Told the name of each step of a commit as it is reached, see ``FAIL_POINTS``.
     keep_dead_letters_us
         A commit deletes older dead letters; None keeps them however old.
+    lease_s
+        How long the lease is good for without being renewed; on a server only.
 
     Examples
     --------
@@ -70,34 +78,67 @@ class Store:
         now: Callable[[], int],
         reached: Callable[[str], None],
         keep_dead_letters_us: int | None = None,
+        lease_s: float = 15.0,
     ) -> None:
         self.database = database
         self.model = model
         self._now = now
         self._reached = reached
         self._keep_dead_letters_us = keep_dead_letters_us
+        self._lease_s = lease_s
         self._lease: Lease | None = None
         self._last: int | None = None  # the checkpoint that the next one follows
+        self._doubt: Doubt | None = None  # the one whose outcome is not known
 
     @classmethod
     def open(
         cls,
-        url: str,
+        url: str | URL,
         model: str,
         *,
         now: Callable[[], int] = wall_clock,
         reached: Callable[[str], None] = lambda _: None,
         keep_dead_letters_us: int | None = None,
+        lease_s: float = 15.0,
     ) -> Store:
         """Open the database at ``url``, creating and migrating it as needed; see ``open_database``."""
         database = open_database(url)
-        return cls(database, model, now=now, reached=reached, keep_dead_letters_us=keep_dead_letters_us)
+        return cls(
+            database, model, now=now, reached=reached, keep_dead_letters_us=keep_dead_letters_us, lease_s=lease_s
+        )
 
     def acquire(self, *, wait: bool = False, sleep: Callable[[float], None] = time.sleep) -> int:
         """Take the lease and return its epoch; see ``acquire_lease``."""
-        self._lease = acquire_lease(self.database, self.model, wait=wait, now=self._now, sleep=sleep)
-        self._last = None  # what was loaded before may be out of date
+        self._lease = acquire_lease(
+            self.database, self.model, wait=wait, lease_s=self._lease_s, now=self._now, sleep=sleep
+        )
+        self._last = self._doubt = None  # what was loaded before may be out of date
         return self._lease.epoch
+
+    def check_lease(self) -> None:
+        """Return at once if this process still holds the lease.
+
+        Raises
+        ------
+        Fenced
+            It never did, or may not any more. Then all connections are cut: no thread waits for the server any longer.
+        """
+        if self._lease is None:
+            raise Fenced(f"{self.model}: this process holds no lease, so it may not write. Call acquire first.")
+        try:
+            self._lease.check()
+        except LeaseLost:
+            self.database.sever()
+            raise
+
+    @contextmanager
+    def writing(self) -> Generator[Connection]:
+        """A transaction for the holder of the lease alone; raises Fenced if this process no longer is."""
+        self.check_lease()
+        assert self._lease is not None
+        with self.database.writing() as connection:
+            self._lease.fence(connection)
+            yield connection
 
     def load(self) -> Loaded | None:
         """Return the newest intact checkpoint, or None before the first.
@@ -112,23 +153,57 @@ class Store:
         return loaded
 
     def commit(self, checkpoint: Checkpoint) -> Committed:
-        """Write a checkpoint in one transaction; see ``checkpoint.commit`` for steps and errors."""
-        if self._lease is None:
-            raise Fenced(f"{self.model}: this process holds no lease, so it may not write. Call acquire first.")
+        """Write a checkpoint in one transaction; see ``checkpoint.commit`` for steps and errors.
+
+        If the connection is cut in the middle, the database is asked what became of it, now or, while it can't be
+        asked, before the next commit: nothing is written twice, and nothing lost. What was not written is tried
+        once more.
+        """
+        self.check_lease()
+        self._settle()
+        for is_last in (False, True):
+            try:
+                return self._commit(checkpoint)
+            except ConnectionLost:
+                if settled := self._settle():
+                    return settled
+                if is_last:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _commit(self, checkpoint: Checkpoint) -> Committed:
+        assert self._lease is not None
         if self._last is None:
             raise RuntimeError(f"{self.model}: commit before load; what is there already would be overwritten")
-        committed = commit(
-            self.database,
-            self.model,
-            checkpoint,
-            epoch=self._lease.epoch,
-            follows=self._last,
-            at=self._now(),
-            reached=self._reached,
-            keep_dead_letters_us=self._keep_dead_letters_us,
-        )
-        self._last = committed.number
+        self._doubt = Doubt(self._last + 1, self._lease.epoch, sha256_of(checkpoint.state), checkpoint.bytes)
+        try:
+            committed = commit(
+                self.database,
+                self.model,
+                checkpoint,
+                lease=self._lease,
+                follows=self._last,
+                at=self._now(),
+                reached=self._reached,
+                keep_dead_letters_us=self._keep_dead_letters_us,
+            )
+        except ConnectionLost:
+            raise
+        except BaseException:
+            self._doubt = None
+            raise
+        self._last, self._doubt = committed.number, None
         return committed
+
+    def _settle(self) -> Committed | None:
+        if self._doubt is None:
+            return None
+        self.check_lease()
+        settled = settle(self.database, self.model, self._doubt)
+        if settled is not None:
+            self._last = settled.number
+        self._doubt = None
+        return settled
 
     def alerts(self) -> list[Alert]:
         """Return the alerts as of the last checkpoint, the latest to start first."""
@@ -164,8 +239,13 @@ class Store:
 
     def purge_dead_letters(self, *, before: int | None = None) -> int:
         """Delete those stored ``before`` this wall-clock time, or all; return how many. It needs no lease."""
-        with self.database.writing() as connection:
-            return purge_dead_letters(connection, self.model, before=before)
+        purged = 0
+        while True:  # a transaction for each batch, so that a checkpoint need not wait for all of them
+            with self.database.writing() as connection:
+                some = purge_dead_letters(connection, self.model, before=before)
+            purged += some
+            if not some:
+                return purged
 
     def snapshots(self) -> list[Snapshot]:
         """Return what is known of each snapshot, the newest first."""

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Double,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -15,7 +16,7 @@ from sqlalchemy import (
 )
 
 # The migrations in order; the last one makes the tables below.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData()
 
@@ -26,6 +27,7 @@ leases = Table(
     Column("epoch", BigInteger, nullable=False),  # rises with every holder; an old one is fenced
     Column("holder", Text, nullable=False),
     Column("acquired_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),  # by the server's clock; NULL: given back, or held by a lock of the kernel's
 )
 
 checkpoints = Table(
@@ -86,7 +88,7 @@ dead_letters = Table(
     "dead_letters",
     metadata,
     # SQLite numbers rows by itself only in a column declared INTEGER
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
     Column("model", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("partition", Text, nullable=False),
@@ -101,7 +103,7 @@ dead_letters = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
     Column("id", String(32), nullable=False),
     Column("model", Text, nullable=False),
     Column("rule", Text, nullable=False),
@@ -129,4 +131,17 @@ metric_history = Table(
     Column("at", BigInteger, primary_key=True, autoincrement=False),  # event time: the end of the window
     Column("values", Text, nullable=False),  # JSON: by metric, "null_rate[temp]" where it is of a field
     Index("ix_metric_history_newest", "model", "at"),
+)
+
+outgoing = Table(
+    "outgoing",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("messages", BigInteger, nullable=False),  # in it
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_outgoing_topic", "model", "topic", "number"),
 )

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from riverd.delivery.alertmanager import REPEATED_EVERY_S
 from riverd.delivery.receivers import Receiver, RefusedError, UnreachableError
 from riverd.status import DeliveryStatus
-from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import Fenced, StorageError
 from storage.outbox import Pending, mark_delivered, mark_failed, read_backlog, read_due, read_unresolved
+from storage.store import Store
 from stream.records import MICROSECONDS
 
 log = logging.getLogger("riverd")
@@ -42,8 +42,8 @@ class Delivery:
 
     Parameters
     ----------
-    database, model
-        Whose outbox.
+    store
+        Whose outbox; it must hold the lease. Once that is lost nothing more is sent.
     receivers
         By channel.
     now_us, monotonic_s
@@ -61,8 +61,7 @@ class Delivery:
 
     def __init__(
         self,
-        database: Database,
-        model: str,
+        store: Store,
         receivers: Mapping[str, Receiver],
         *,
         now_us: Callable[[], int],
@@ -71,8 +70,7 @@ class Delivery:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.statuses = tuple(DeliveryStatus(name) for name in receivers)
-        self._database = database
-        self._model = model
+        self._store = store
         self._channels = {name: _Channel(receiver) for name, receiver in receivers.items()}
         self._now_us = now_us
         self._reached = reached
@@ -114,6 +112,8 @@ class Delivery:
     def _survive(self, name: str, channel: _Channel) -> float:
         try:
             return self._serve(name, channel)
+        except Fenced:
+            self._stopping = True  # it is another's outbox now; the engine stops too, and says why
         except StorageError as error:
             log.error("the outbox can't be read or written, again in %.0f s: %s", LOOK_S, error)
         except Exception:
@@ -148,8 +148,8 @@ class Delivery:
                     told = self._status(name).delivered - status.delivered
                     log.info("%s (%s) is back, and was told of %d", name, channel.receiver.place, told)
                 channel.failures = 0
-        with self._database.reading() as connection:
-            backlog = read_backlog(connection, self._model, name)
+        with self._store.database.reading() as connection:
+            backlog = read_backlog(connection, self._store.model, name)
         self._replace(name, waiting=backlog.waiting, oldest_at=backlog.oldest_at)
         if channel.failures:
             return channel.open_s - self._monotonic_s()
@@ -159,10 +159,11 @@ class Delivery:
         return self._monotonic_s() < self._stop_by_s
 
     def _due(self, name: str) -> list[Pending]:
-        with self._database.reading() as connection:
-            return read_due(connection, self._model, name, at=self._now_us(), limit=AT_ONCE)
+        with self._store.writing() as connection:  # for the holder of the lease alone
+            return read_due(connection, self._store.model, name, at=self._now_us(), limit=AT_ONCE)
 
     def _send(self, name: str, channel: _Channel, pending: Pending) -> float:
+        self._store.check_lease()  # this process may have stood still since it looked
         try:
             channel.receiver.send(pending)  # outside any transaction: it may take long
         except RefusedError as error:
@@ -178,13 +179,13 @@ class Delivery:
             self._fail(pending, 0.0, str(error))
             raise
         self._reached("delivery.sent")
-        with self._database.writing() as connection:
+        with self._store.writing() as connection:
             mark_delivered(connection, pending.number, at=self._now_us())
         self._count(name, delivered=1, last_error=None)
         return LOOK_S
 
     def _fail(self, pending: Pending, delay_s: float, error: str) -> None:
-        with self._database.writing() as connection:
+        with self._store.writing() as connection:
             next_attempt_at = self._now_us() + int(delay_s * MICROSECONDS)
             mark_failed(connection, pending.number, next_attempt_at=next_attempt_at, error=error)
 
@@ -192,8 +193,8 @@ class Delivery:
         repeat = channel.receiver.repeat
         if repeat is None or self._stopping or self._monotonic_s() < channel.repeated_s + REPEATED_EVERY_S:
             return
-        with self._database.reading() as connection:
-            firing = read_unresolved(connection, self._model, name)
+        with self._store.database.reading() as connection:
+            firing = read_unresolved(connection, self._store.model, name)
         if firing:
             try:
                 repeat(firing)

@@ -39,7 +39,7 @@ class World:
         self.store.acquire()
         self.store.load()
         self.delivery = Delivery(
-            self.store.database, "shops", self.receivers,
+            self.store, self.receivers,
             now_us=self.wall_us, monotonic_s=lambda: self.now_s, jitter=lambda: 1.0,
         )  # fmt: skip
 
@@ -167,7 +167,7 @@ def test_the_wait_grows_to_ten_minutes_and_no_further(world):
         it = world(webhook=f"http://127.0.0.1:{closed.getsockname()[1]}/secret")
         it.commit(change())
         it.delivery = Delivery(
-            it.store.database, "shops", {"webhook": it.receivers["webhook"]},
+            it.store, {"webhook": it.receivers["webhook"]},
             now_us=it.wall_us, monotonic_s=lambda: it.now_s, jitter=lambda: 1.0,
         )  # fmt: skip
         waits = []
@@ -256,7 +256,7 @@ def test_a_receiver_that_hangs_delays_nobody_else(receiver, tmp_path, monkeypatc
     monkeypatch.setattr(receiving, "READ_TIMEOUT_S", 0.2)
     hook = receiver(hangs=True)
     it = World(tmp_path, webhook=hook.url)
-    it.delivery = Delivery(it.store.database, "shops", it.receivers, now_us=it.wall_us)
+    it.delivery = Delivery(it.store, it.receivers, now_us=it.wall_us)
     it.delivery.start()
     it.commit(change(started_at=50 * 10**6))
     it.delivery.wake()
@@ -284,7 +284,7 @@ def test_on_the_way_out_what_is_due_is_sent_and_no_longer_waited_for(receiver, t
         folder = tmp_path / str(told)
         folder.mkdir()
         it = World(folder, webhook=hook.url)
-        it.delivery = Delivery(it.store.database, "shops", it.receivers, now_us=it.wall_us)
+        it.delivery = Delivery(it.store, it.receivers, now_us=it.wall_us)
         it.commit(change("a"), change("b"), change("c"))
         it.delivery.start()
         before_s = time.monotonic()
@@ -299,7 +299,7 @@ def test_on_the_way_out_what_is_due_is_sent_and_no_longer_waited_for(receiver, t
 def test_on_the_way_out_a_slow_receiver_is_left_in_the_middle(world):
     it = world()
     slow = SimpleNamespace(place="here", send=lambda _: threading.Event().wait(0.05), repeat=None)
-    delivery = Delivery(it.store.database, "shops", {"log": slow}, now_us=it.wall_us)
+    delivery = Delivery(it.store, {"log": slow}, now_us=it.wall_us)
     it.commit(*(change(f"rule-{number}") for number in range(200)), channel="log")
     delivery.start()
     delivery.close(within_s=0.3)
@@ -320,7 +320,7 @@ def test_it_survives_its_own_faults(world, caplog):
 
     faults = [RuntimeError("a bug")]
     broken = SimpleNamespace(place="here", send=send, repeat=None)
-    delivery = Delivery(it.store.database, "shops", {"log": broken}, now_us=it.wall_us)
+    delivery = Delivery(it.store, {"log": broken}, now_us=it.wall_us)
     it.commit(change(), channel="log")
     delivery.start()
     while faults:

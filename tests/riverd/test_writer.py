@@ -1,13 +1,15 @@
 """When checkpoints are taken, and what happens when they can't be."""
 
+import threading
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from riverd import writer as writing
 from riverd.writer import Writer
 from storage.checkpoint import Committed
-from storage.errors import DiskFull, Fenced
+from storage.errors import DiskFull, Fenced, LeaseLost
 
 
 class Clock:
@@ -29,10 +31,10 @@ class Captured:
     blocks = ()
 
     def __init__(self, with_snapshot):
-        self.with_snapshot = with_snapshot
+        self.snapshot = {} if with_snapshot else None
 
     def encode(self, reason):
-        return reason, self.with_snapshot
+        return reason, self.snapshot is not None
 
 
 class Checkpointer:
@@ -56,8 +58,17 @@ class Store:
     def __init__(self, clock):
         self.clock, self.write_s, self.fault = clock, 0.0, None
         self.commits = []
+        self.lost = None  # the lease
+        self.free = threading.Event()  # a commit hangs until it is set
+        self.free.set()
+
+    def check_lease(self):
+        if self.lost:
+            self.free.set()  # as connections are cut then
+            raise self.lost
 
     def commit(self, checkpoint):
+        self.free.wait()
         self.clock.now_s += self.write_s
         if self.fault:
             raise self.fault
@@ -101,6 +112,19 @@ def test_one_every_interval_and_a_snapshot_now_and_then():
     assert run.store.commits == [(t, "periodic", t in (30, 60)) for t in (10, 20, 30, 40, 50, 60)]
 
 
+def test_a_snapshot_that_could_not_be_written_goes_into_the_next_checkpoint():
+    run = Run(interval_s=10.0, snapshot_interval_s=30.0)
+    run.seconds(29)
+    run.store.fault = DiskFull("full")
+    run.seconds(2)  # twice in vain
+    run.store.fault = None
+    run.seconds(32)
+    assert [(t, snapshot) for t, _, snapshot in run.store.commits[2:]] == [
+        (33, True), (43, False), (53, False), (63, True)
+    ]  # fmt: skip
+
+
+@settings(deadline=None)
 @given(st.floats(0.0, 30.0))
 def test_writing_takes_at_most_a_tenth_of_the_time(write_s):
     run = Run(interval_s=10.0)
@@ -191,3 +215,23 @@ def test_the_last_one_makes_up_for_one_that_failed_before_it():
     run.writer.finish(events=7)
     assert len(run.checkpointer.lost) == 1
     assert [reason for _, reason, _ in run.store.commits] == ["stopped"]
+
+
+def test_a_lost_lease_is_noticed_with_nothing_to_write():
+    run = Run(interval_s=60.0)
+    run.seconds(1)
+    run.store.lost = LeaseLost("lost")
+    with pytest.raises(LeaseLost):
+        run.seconds(1)
+
+
+def test_a_lost_lease_is_noticed_while_a_commit_hangs(monkeypatch):
+    monkeypatch.setattr(writing, "LOOK_S", 0.01)
+    run = Run()
+    run.store.free.clear()
+    lost = threading.Timer(0.02, lambda: setattr(run.store, "lost", LeaseLost("lost")))
+    lost.start()
+    with pytest.raises(LeaseLost):
+        run.writer.finish(events=7)
+    lost.join()
+    run.writer.close()  # does not hang

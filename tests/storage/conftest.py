@@ -1,17 +1,56 @@
 """Stores that close themselves, and children that die."""
 
+import itertools
 import os
 import signal
+import subprocess
+from contextlib import closing
 
 import pytest
+from sqlalchemy import update
 
-from storage.database import open_database
+from storage.database import connect, open_database
 from storage.store import Store
+from storage.tables import leases
 
 
-@pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path}/riverd.db"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """A database of the test's own; on PostgreSQL it has the tables already, which saves time."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/riverd.db"
+    else:
+        server = request.getfixturevalue("postgres")
+        with server.database(template=server.with_tables) as made:
+            yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request, tmp_path):
+    """A database in which there is nothing yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/riverd.db"
+    else:
+        with request.getfixturevalue("postgres").database() as made:
+            yield made
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def fresh_store(request):
+    """Return a function that gives a store that is ready and empty; cheap enough for many examples."""
+    if request.param == "sqlite":
+        yield lambda **ports: ready(Store.open("sqlite://", "m", **ports))
+        return
+    server = request.getfixturevalue("postgres")
+    with server.database(template=server.with_tables) as made:
+        numbers = itertools.count()
+        yield lambda **ports: ready(Store.open(made, f"m{next(numbers)}", **ports))
+
+
+def ready(store):
+    store.acquire()
+    store.load()
+    return store
 
 
 @pytest.fixture
@@ -33,10 +72,43 @@ def open_store(url):
 
 
 @pytest.fixture
+def lapse(url):
+    """Return a function that makes a lease lapse whose holder was killed, without the wait."""
+
+    def let_lapse():
+        if url.startswith("postgresql"):
+            with closing(connect(url)) as database, database.writing() as connection:
+                connection.execute(update(leases).values(expires_at=0))
+
+    return let_lapse
+
+
+@pytest.fixture
 def database(url):
     opened = open_database(url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def small_disk():
+    """Return a function that gives a folder on a file system of 32 MB which a server may use."""
+    folders = []
+
+    def make(server):
+        folder = server.folder / "small"
+        folder.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("may not mount a file system")
+        folders.append(folder)
+        owner = server.folder.stat()
+        os.chown(folder, owner.st_uid, owner.st_gid)
+        return folder
+
+    yield make
+    for folder in folders:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from storage.snapshots import NewSnapshot
 from storage.store import Store
 from storage.tables import blocks, checkpoints, snapshots
 from stream.records import AlertChange, DeadLetter
+from tests.storage.databases import only_sqlite
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # what is forked starts no threads
 
@@ -46,7 +47,7 @@ def test_every_step_is_announced_once_in_order(open_store):
 
 
 @pytest.mark.parametrize("point", FAIL_POINTS)
-def test_kill_9_anywhere_leaves_the_whole_or_nothing(point, open_store, url, in_child, kill_me):
+def test_kill_9_anywhere_leaves_the_whole_or_nothing(point, open_store, url, in_child, kill_me, lapse):
     def die_there():
         store = Store.open(url, "late-flights", now=lambda: 5, reached=lambda name: name == point and kill_me())
         store.acquire()
@@ -60,6 +61,7 @@ def test_kill_9_anywhere_leaves_the_whole_or_nothing(point, open_store, url, in_
     assert before == (1, b"one", FIRST_BLOCKS, [], [], [], [])
     first.close()
     assert in_child(die_there) == -9
+    lapse()
     after = open_store(now=lambda: 5)
     if point == "checkpoint.committed":
         assert everything(after)[:3] == (2, b"two", SECOND_BLOCKS)
@@ -70,6 +72,7 @@ def test_kill_9_anywhere_leaves_the_whole_or_nothing(point, open_store, url, in_
         assert everything(after)[:3] == (2, b"two", SECOND_BLOCKS)
 
 
+@only_sqlite
 def test_a_full_disk_loses_nothing_and_is_got_over(open_store):
     store = open_store()
     store.commit(FIRST)
@@ -146,6 +149,7 @@ def test_damage_falls_back_and_the_rerun_gives_the_same(what, open_store):
     assert store.load().skipped == []
 
 
+@only_sqlite
 def test_a_byte_flipped_on_the_disk_is_noticed(open_store, tmp_path):
     store = open_store()
     store.commit(FIRST)

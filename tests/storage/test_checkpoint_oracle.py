@@ -1,17 +1,26 @@
 """Any sequence of commits, failures and damage, against two dicts."""
 
+from contextlib import closing
+
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy import func, select, update
 
 from storage.blocks import Block
 from storage.checkpoint import FAIL_POINTS, Checkpoint
-from storage.database import open_database
+from storage.database import Database, open_database
 from storage.store import Store
 from storage.tables import blocks, checkpoints
 
-DATABASE = open_database("sqlite://")
 changes = st.dictionaries(
     st.tuples(st.sampled_from(["rows", "weights"]), st.integers(0, 3)), st.none() | st.binary(max_size=4), max_size=5
 )
@@ -24,6 +33,7 @@ def flipped(data):
 class Checkpoints(RuleBasedStateMachine):
     """``kept`` are the states that can be asked for: the newest, and the one to fall back to."""
 
+    database: Database
     examples = 0
 
     @initialize()
@@ -34,7 +44,9 @@ class Checkpoints(RuleBasedStateMachine):
 
     @rule()
     def reopen(self):
-        self.store = Store(DATABASE, self.model, now=lambda: 0, reached=self.reached)
+        if hasattr(self, "store"):
+            self.store._lease.release()  # as its process ends, and without closing the database
+        self.store = Store(self.database, self.model, now=lambda: 0, reached=self.reached)
         self.store.acquire()
         self.store.load()
 
@@ -72,7 +84,7 @@ class Checkpoints(RuleBasedStateMachine):
     def damage_the_newest(self, data):
         number = self.kept[-1][0]
         mine = (blocks.c.model == self.model) & (blocks.c.checkpoint == number)
-        with DATABASE.writing() as connection:
+        with self.database.writing() as connection:
             written = connection.execute(select(blocks).where(mine).order_by(blocks.c.kind, blocks.c.number)).all()
             row = data.draw(st.sampled_from([None, *written]))
             if row is None:
@@ -108,10 +120,17 @@ class Checkpoints(RuleBasedStateMachine):
     def nothing_useless_is_kept(self):
         if not hasattr(self, "store"):
             return
-        with DATABASE.reading() as connection:
+        with self.database.reading() as connection:
             mine = select(func.count()).where(blocks.c.model == self.model, blocks.c.data.is_not(None))
             assert connection.scalar(mine) <= sum(len(state) for _, _, state in self.kept)
 
+    def teardown(self):
+        if hasattr(self, "store"):
+            self.store._lease.release()
 
-Checkpoints.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
-TestCheckpoints = Checkpoints.TestCase
+
+@pytest.mark.parametrize(("url", "examples"), [("sqlite", 100), ("postgresql", 6)], indirect=["url"])
+def test_checkpoints(url, examples):
+    with closing(open_database("sqlite://" if url.startswith("sqlite") else url)) as Checkpoints.database:
+        how = settings(max_examples=examples, stateful_step_count=20, deadline=None)
+        run_state_machine_as_test(Checkpoints, settings=how)

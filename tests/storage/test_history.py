@@ -4,14 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import alerts, deadletters, history
 from storage.alerts import Alert
 from storage.checkpoint import Checkpoint
 from storage.history import Figures
-from storage.store import Store
 from stream.records import AlertChange, DeadLetter
 
 
@@ -20,12 +19,8 @@ def change(rule, state, started_at, at, value=0.5):
 
 
 @pytest.fixture
-def store():
-    store = Store.open("sqlite://", "m", now=lambda: 9)
-    store.acquire()
-    store.load()
-    yield store
-    store.close()
+def store(open_store):
+    return open_store("m", now=lambda: 9)
 
 
 def test_an_alert_fires_and_is_resolved_in_place(store):
@@ -48,11 +43,10 @@ some_changes = st.lists(
 )
 
 
+@settings(max_examples=25, deadline=None)
 @given(some_changes, st.integers(0, 9))
-def test_sent_again_in_order_alerts_end_the_same(changes, again_from):
-    store = Store.open("sqlite://", "m")
-    store.acquire()
-    store.load()
+def test_sent_again_in_order_alerts_end_the_same(fresh_store, changes, again_from):
+    store = fresh_store()
     store.commit(Checkpoint(b"", alerts=changes))
     once = store.alerts()
     last = {(c.rule, c.started_at): (c.state, c.at if c.state == "resolved" else None, c.value) for c in changes}

@@ -9,10 +9,12 @@ from storage.checkpoint import Checkpoint
 from storage.database import open_database
 from storage.errors import CannotOpen, Fenced, LeaseHeld
 from storage.store import Store
+from tests.storage.databases import only_sqlite
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # what is forked starts no threads
 
 
+@only_sqlite
 def test_a_second_holder_is_refused_and_told_by_whom(open_store):
     open_store()
     with pytest.raises(
@@ -28,6 +30,7 @@ def test_closing_gives_it_back_and_the_epoch_rises(open_store):
         store.close()
 
 
+@only_sqlite
 def test_models_do_not_lock_one_another_whatever_their_names(open_store, tmp_path):
     names = ["a", "a/b", "../a", "a%2Fb", "ä b", "."]
     for name in names:
@@ -35,6 +38,7 @@ def test_models_do_not_lock_one_another_whatever_their_names(open_store, tmp_pat
     assert len(list(tmp_path.glob("riverd.db.*.lock"))) == len(names)
 
 
+@only_sqlite
 def test_another_name_of_the_file_is_the_same_database(open_store, tmp_path):
     open_store()
     (tmp_path / "alias.db").symlink_to(tmp_path / "riverd.db")
@@ -44,6 +48,7 @@ def test_another_name_of_the_file_is_the_same_database(open_store, tmp_path):
     other.close()
 
 
+@only_sqlite
 def test_kill_9_frees_it(open_store, url):
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -60,6 +65,7 @@ def test_kill_9_frees_it(open_store, url):
     assert open_store(ready=False).acquire() == 2
 
 
+@only_sqlite
 def test_a_child_that_outlives_a_killed_holder_does_not_keep_it(open_store, url):
     ours, theirs = os.pipe()
     pid = os.fork()
@@ -80,6 +86,7 @@ def test_a_child_that_outlives_a_killed_holder_does_not_keep_it(open_store, url)
         os.kill(orphan, signal.SIGKILL)
 
 
+@only_sqlite
 def test_a_standby_waits_until_the_holder_is_gone(open_store):
     holder, naps = open_store(), []
 
@@ -92,6 +99,7 @@ def test_a_standby_waits_until_the_holder_is_gone(open_store):
     assert naps == [1.0, 1.0, 1.0]
 
 
+@only_sqlite
 def test_a_standby_may_give_up(open_store):
     open_store()
 
@@ -102,6 +110,7 @@ def test_a_standby_may_give_up(open_store):
         open_store(ready=False).acquire(wait=True, sleep=stop)
 
 
+@only_sqlite
 def test_an_old_epoch_is_fenced(open_store, tmp_path):
     old = open_store()
     old.commit(Checkpoint(b"1"))
@@ -133,6 +142,7 @@ def test_without_the_lease_nothing_is_written(open_store):
         store.commit(Checkpoint(b"1"))
 
 
+@only_sqlite
 def test_a_lock_that_cannot_be_made_is_told(open_store, tmp_path):
     (tmp_path / "riverd.db.late-flights.lock").mkdir()
     with pytest.raises(CannotOpen, match=r"lock is a folder"):

@@ -1,7 +1,9 @@
 """The outbox: written with a checkpoint and once, read in order, bounded."""
 
+from functools import partial
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -16,7 +18,6 @@ from storage.outbox import (
     read_due,
     read_unresolved,
 )
-from storage.store import Store
 from storage.tables import outbox as table
 
 
@@ -25,13 +26,11 @@ def notice(rule="loss", state="firing", started_at=10, channel="webhook", body=b
 
 
 class Box:
-    """An outbox in memory, with a wall clock that is set."""
+    """An outbox with a wall clock that is set."""
 
-    def __init__(self, model="m"):
+    def __init__(self, make_store):
         self.now = 100
-        self.store = Store.open("sqlite://", model, now=lambda: self.now)
-        self.store.acquire()
-        self.store.load()
+        self.store = make_store(now=lambda: self.now)
 
     def commit(self, *notices):
         self.store.commit(Checkpoint(b"", notices=notices))
@@ -62,8 +61,8 @@ class Box:
 
 
 @pytest.fixture
-def box():
-    made = Box()
+def box(open_store):
+    made = Box(partial(open_store, "m"))
     yield made
     made.store.close()
 
@@ -114,11 +113,8 @@ def test_a_failure_waits_and_holds_back_its_own_rule_alone(box):
     assert box.rows()[0].last_error is None
 
 
-def test_channels_and_models_keep_apart(box):
-    other = Store(box.store.database, "other", now=lambda: 100, reached=lambda _: None)
-    other.acquire()
-    other.load()
-    other.commit(Checkpoint(b"", notices=[notice("theirs")]))
+def test_channels_and_models_keep_apart(box, open_store):
+    open_store("other", now=lambda: 100).commit(Checkpoint(b"", notices=[notice("theirs")]))
     box.commit(notice(), notice(channel="log"))
     assert [pending.notice for pending in box.due()] == [notice()]
     assert [pending.notice for pending in box.due(channel="log")] == [notice(channel="log")]
@@ -160,10 +156,11 @@ steps = st.lists(
 )
 
 
+@settings(max_examples=25, deadline=None)
 @given(steps)
-def test_each_rule_is_told_in_order_whatever_fails(steps):
+def test_each_rule_is_told_in_order_whatever_fails(fresh_store, steps):
     """Against lists: of each rule only the head is due, and not before its time."""
-    box = Box()
+    box = Box(fresh_store)
     queues, written = {}, 0
     for step, argument in steps:
         heads = sorted(queue[0] for queue in queues.values() if queue and queue[0][1] <= box.now)

@@ -4,17 +4,18 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import urllib3
 
 from tests.riverd.http_receiver import HttpReceiver
+from tests.system.programs import find_program as program
+from tests.system.programs import free_port
 from tests.system.streams_on_disk import configure, write_data
 
 pytestmark = pytest.mark.system
@@ -23,21 +24,6 @@ RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 DEADLINE_S = 30.0
 TOKEN = "t0ken"
 HTTP = urllib3.PoolManager(retries=False, timeout=5.0)
-
-
-def program(name):
-    """Its path; where there is none the test is skipped, but in CI it fails."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed; .ci/install_services does that"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return found
-
-
-def free_port():
-    with closing(socket.socket()) as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 def eventually(condition):
