@@ -19,18 +19,47 @@ SEPARATOR = "\x1f"  # between the parts of an id of several fields
 Reasons = dict[int, str]
 
 
-def times(values: Iterable[Timestamp], count: int, name: str, reasons: Reasons, *, now_us: int) -> NDArray[np.int64]:
-    """Event times in microseconds; what is no time, or lies ahead of the clock, gets a reason."""
+def times(
+    values: Iterable[Timestamp],
+    count: int,
+    name: str,
+    reasons: Reasons,
+    *,
+    now_us: int,
+    stamps: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Event times in microseconds; what is no time, or lies ahead of the clock, gets a reason.
+
+    Where the source notes when a message was sent, that stamp is the clock, unless it is ahead itself.
+    """
     time = to_microseconds(values, count)
-    latest = now_us + MAX_AHEAD_S * MICROSECONDS
-    for index in np.flatnonzero((time == INVALID) | (time > latest)).tolist():
+    clock: NDArray[np.int64] = np.full(count, now_us)
+    if stamps is not None:
+        clock = np.where(stamps == INVALID, clock, np.minimum(stamps, clock))
+    for index in np.flatnonzero((time == INVALID) | (time > clock + MAX_AHEAD_S * MICROSECONDS)).tolist():
         if time[index] == INVALID:
             reason = f"{name} is not a time: write RFC 3339 text, or seconds or milliseconds since 1970"
         else:
-            ahead_s = (int(time[index]) - now_us) / MICROSECONDS
-            reason = f"{name} is {to_text(int(time[index]))}, {_span(ahead_s)} ahead of this machine's clock"
+            whose = "this machine's clock" if clock[index] == now_us else "the message's timestamp"
+            reason = f"{name} is {_ahead(int(time[index]), int(clock[index]))} of {whose}"
         reasons.setdefault(index, reason)
     return time
+
+
+def stamped_times(stamps: NDArray[np.int64] | None, count: int, reasons: Reasons, *, now_us: int) -> NDArray[np.int64]:
+    """The stamps of the source as event times; one that is missing, or lies ahead of the clock, gets a reason."""
+    time: NDArray[np.int64] = np.full(count, INVALID) if stamps is None else stamps
+    for index in np.flatnonzero((time == INVALID) | (time > now_us + MAX_AHEAD_S * MICROSECONDS)).tolist():
+        if time[index] == INVALID:
+            reason = "the message has no timestamp, and the config names no field of the time"
+        else:
+            reason = f"the message's timestamp is {_ahead(int(time[index]), now_us)} of this machine's clock"
+        reasons.setdefault(index, reason)
+    return time
+
+
+def _ahead(time_us: int, clock_us: int) -> str:
+    return f"{to_text(time_us)}, {_span((time_us - clock_us) / MICROSECONDS)} ahead"
 
 
 def _span(seconds: float) -> str:

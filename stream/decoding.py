@@ -42,21 +42,21 @@ class EventDecoder:
         self._schema = schema
         self._now_us = now_us
         self._ids = _paths(schema.id)
-        fields: dict[str, Any] = {schema.time: Time}
-        fields |= dict.fromkeys(self._ids, Id)
+        fields: dict[str, Any] = dict.fromkeys(self._ids, Id) | _time(schema.time)
         if schema.label is not None:
             fields[schema.label] = Outcome if schema.positive is None else Value
         fields |= dict.fromkeys((path for path in (schema.weight, schema.score) if path is not None), Number)
-        fields |= dict.fromkeys(schema.categories, Category)
+        fields |= dict.fromkeys((*schema.categories, *schema.slices), Category)
         fields |= dict.fromkeys(schema.words, list[str] | None)
         fields |= dict.fromkeys((*schema.numbers, *schema.buckets), Number)
         self._messages = Messages(fields, _required(self._ids))
+        self._id_messages = Messages(dict.fromkeys(self._ids, Id))
 
     def decode(self, batch: Batch, partition: int) -> Chunk:
         """Columns of the batch's events; ``partition`` is the number that stands for theirs."""
         schema, messages, count = self._schema, self._messages, len(batch.messages)
         decoded, reasons = messages.decode(batch)
-        time = columns.times(messages.column(decoded, schema.time), count, schema.time, reasons, now_us=self._now_us())
+        time = _times(messages, decoded, batch, schema.time, reasons, now_us=self._now_us())
         key, check = _ids(messages, decoded, self._ids, count, reasons)
         label = np.full(count, -1, np.int8)
         if schema.label is not None:
@@ -80,16 +80,29 @@ class EventDecoder:
             categories=self._categories(decoded, time),
             numbers=messages.table(decoded, schema.numbers, count),
             words=self._words(decoded, count),
+            slices=self._hashed(decoded, schema.slices, count),
         )
         return _chunk(batch, events, reasons)
+
+    def ids_of(self, messages: list[bytes]) -> list[tuple[Any, ...]]:
+        """The ids of sound messages, each as the values of its fields."""
+        decoded, _ = self._id_messages.decode(Batch(Partition("", ""), np.zeros(0, np.int64), 0, messages))
+        return list(zip(*(self._id_messages.column(decoded, path) for path in self._ids), strict=True))
+
+    def _hashed(self, decoded: Decoded, fields: Mapping[str, Mapping[Category, int]], count: int) -> NDArray[np.uint64]:
+        table = np.empty((count, len(fields)), np.uint64)
+        for column, (path, hashes) in enumerate(fields.items()):
+            table[:, column] = np.fromiter(
+                map(hashes.__getitem__, self._messages.column(decoded, path)), np.uint64, count
+            )
+        return table
 
     def _categories(self, decoded: Decoded, time: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Fields, then parts of the time, then buckets: shape (n, all of them)."""
         schema, messages, count = self._schema, self._messages, len(time)
         table = np.empty((count, len(schema.categories) + len(schema.time_parts) + len(schema.buckets)), np.uint64)
-        for column, (path, hashes) in enumerate(schema.categories.items()):
-            table[:, column] = np.fromiter(map(hashes.__getitem__, messages.column(decoded, path)), np.uint64, count)
         column = len(schema.categories)
+        table[:, :column] = self._hashed(decoded, schema.categories, count)
         for unit_us, hashed in schema.time_parts:
             table[:, column] = hashed[(time // unit_us) % len(hashed)]
             column += 1
@@ -116,7 +129,7 @@ class LabelDecoder:
         self._schema = schema
         self._now_us = now_us
         self._ids = _paths(schema.id)
-        fields: dict[str, Any] = dict.fromkeys(self._ids, Id) | {schema.time: Time}
+        fields: dict[str, Any] = dict.fromkeys(self._ids, Id) | _time(schema.time)
         if schema.value is not None:
             fields[schema.value] = Outcome if schema.positive is None else Value
         self._messages = Messages(fields, _required(self._ids))
@@ -125,7 +138,7 @@ class LabelDecoder:
         """Columns of the batch's labels; ``partition`` is the number that stands for theirs."""
         schema, messages, count = self._schema, self._messages, len(batch.messages)
         decoded, reasons = messages.decode(batch)
-        time = columns.times(messages.column(decoded, schema.time), count, schema.time, reasons, now_us=self._now_us())
+        time = _times(messages, decoded, batch, schema.time, reasons, now_us=self._now_us())
         key, check = _ids(messages, decoded, self._ids, count, reasons)
         value = np.ones(count, np.int8)
         if schema.value is not None:
@@ -150,6 +163,19 @@ def _paths(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
 def _required(ids: tuple[str, ...]) -> tuple[str, ...]:
     # one field at the top is checked by the decoder itself; others by the columns
     return ids if len(ids) == 1 and "." not in ids[0] else ()
+
+
+def _time(path: str | None) -> dict[str, Any]:
+    return {} if path is None else {path: Time}
+
+
+def _times(
+    messages: Messages, decoded: Decoded, batch: Batch, path: str | None, reasons: columns.Reasons, *, now_us: int
+) -> NDArray[np.int64]:
+    count = len(batch.messages)
+    if path is None:
+        return columns.stamped_times(batch.times, count, reasons, now_us=now_us)
+    return columns.times(messages.column(decoded, path), count, path, reasons, now_us=now_us, stamps=batch.times)
 
 
 def _ids(

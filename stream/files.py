@@ -149,6 +149,9 @@ class FileSource:
         gone = self._gone.get(partition)
         return gone.fingerprint if gone is not None else self._tails[partition].fingerprint()
 
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        pass
+
     def progress(self) -> float | None:
         total = sum(tail.end() for tail in self._tails.values())
         return sum(tail.position for tail in self._tails.values()) / total if total else None

@@ -26,7 +26,7 @@ class MemorySource:
         self._ends = {partition: len(messages) for partition, messages in topics.items()} if bounded else None
 
     def partitions(self) -> list[Partition]:
-        return sorted(self._topics)
+        return sorted(self._topics if self._ends is None else self._ends)
 
     def seek(self, marks: Mapping[Partition, Mark]) -> None:
         self._positions.update({partition: mark.position for partition, mark in marks.items()})
@@ -48,8 +48,11 @@ class MemorySource:
     def fingerprint(self, partition: Partition) -> str:  # noqa: ARG002 - a list is never another one
         return ""
 
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        pass
+
     def progress(self) -> float | None:
-        total = sum(self._end(partition) for partition in self._topics)
+        total = sum(self._end(partition) for partition in self.partitions())
         return sum(self._positions.values()) / total if total else None
 
     def close(self) -> None:

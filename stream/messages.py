@@ -35,6 +35,18 @@ def split_path(path: str) -> list[str]:
     return [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
 
 
+def value_at(message: bytes, path: str) -> Any:
+    """The value at a path of a sound message; None if it is missing.
+
+    >>> value_at(b'{"payload": {"carrier": "UA"}}', "payload.carrier")
+    'UA'
+    """
+    value = msgspec.json.decode(message)
+    for key in split_path(path):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
 class Messages:
     """Decodes the fields at given paths; all others are skipped unseen.
 

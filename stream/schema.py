@@ -35,10 +35,12 @@ class EventSchema:
         The hashes of each field's values, of each field's words.
     time_parts, buckets
         Further categories, read off the event time and off numbers.
+    slices
+        The hashes of fields that are judged by value, categories or not.
     """
 
     topic: str
-    time: str
+    time: str | None  # None: when the source says that it was sent
     id: str | tuple[str, ...] | None = None
     label: str | None = None
     categories: Mapping[str, Mapping[Category, int]] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class EventSchema:
     positive: frozenset[Category] | None = None
     weight: str | None = None
     score: str | None = None
+    slices: Mapping[str, Mapping[Category, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,6 @@ class LabelSchema:
 
     topic: str
     id: str | tuple[str, ...]
-    time: str
+    time: str | None
     value: str | None = None
     positive: frozenset[Category] | None = None

@@ -34,6 +34,7 @@ class Batch:
     next_position: int
     messages: list[bytes]  # b"" is a tombstone
     broken: dict[int, str] = field(default_factory=dict)  # by index: why the source could not deliver it whole
+    times: NDArray[np.int64] | None = None  # (n,): microseconds, as the source noted them, or INVALID
 
 
 class SourceError(Exception):
@@ -63,6 +64,9 @@ class Source(Protocol):
 
     def fingerprint(self, partition: Partition) -> str:
         """What a mark needs to know the partition again."""
+
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Take note that the store has all before these positions; nothing is ever read from that note."""
 
     def progress(self) -> float | None:
         """Share of what is there that has been polled, where that is known."""

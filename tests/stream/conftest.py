@@ -41,6 +41,7 @@ def _events(records: list[tuple[int, Record]]) -> Events:
         categories=features.astype(np.uint64)[:, np.newaxis],
         numbers=np.where(features == 0, np.nan, features)[:, np.newaxis],
         words=np.zeros((len(records), 0), np.uint64),
+        slices=np.zeros((len(records), 0), np.uint64),
     )
 
 

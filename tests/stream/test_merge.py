@@ -49,6 +49,7 @@ class Stream(NamedTuple):
                 categories=wide.astype(np.uint64),
                 numbers=wide.astype(float),
                 words=wide.astype(np.uint64),
+                slices=wide.astype(np.uint64),
             )
         else:
             columns = Labels(**shared, value=np.ones(n, np.int8))
