@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from riverd.alert_checks import BEFORE_ALL_TIMES
 from riverd.screen.notation import figure
 from storage.outbox import Notice, Pending
 from stream.records import MICROSECONDS, AlertChange
@@ -112,7 +113,8 @@ def sentence(change: AlertChange) -> str:
     """
     word = "fires" if change.state == "firing" else "is over"
     reading = f"{change.metric} over {change.window} is {figure(change.value)}, bound {figure(change.bound)}"
-    return f"{change.rule} {word}: {reading}, at {to_text(change.at)} of event time"
+    when = "before any event time" if change.at == BEFORE_ALL_TIMES else f"at {to_text(change.at)} of event time"
+    return f"{change.rule} {word}: {reading}, {when}"
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
