@@ -110,10 +110,11 @@ WaitFor = Callable[[Callable[[Told], Any]], Told]
 
 
 @contextmanager
-def tailing(folder: Path) -> Iterator[tuple[Child, WaitFor]]:
+def tailing(folder: Path, **ports: Any) -> Iterator[tuple[Child, WaitFor]]:
     """A child that tails the folder, and a function that waits until what it has told satisfies a condition.
 
-    It tells its phase, counts and newest checkpoint, and what it logs; the function returns the last of it.
+    It tells its phase, counts, what it judged, its newest checkpoint and what it logs; the function returns the last
+    of it.
     """
     reading, writing = os.pipe()
 
@@ -122,12 +123,13 @@ def tailing(folder: Path) -> Iterator[tuple[Child, WaitFor]]:
 
     def show(status: Status) -> None:
         checkpoint = None if status.checkpoint is None else asdict(status.checkpoint)
-        tell(phase=status.phase, counts=status.counts, checkpoint=checkpoint)
+        judged = None if status.judged is None else asdict(status.judged)
+        tell(phase=status.phase, counts=status.counts, checkpoint=checkpoint, judged=judged)
 
     with _logging_to(lambda line: tell(line=line)):
-        child = run_child(folder, until_idle=False, show=show)
+        child = run_child(folder, until_idle=False, show=show, **ports)
     os.close(writing)
-    told: Told = {"phase": None, "counts": {}, "checkpoint": None, "log": []}
+    told: Told = {"phase": None, "counts": {}, "checkpoint": None, "judged": None, "log": []}
     rest = b""
 
     def wait_for(condition: Callable[[Told], Any]) -> Told:

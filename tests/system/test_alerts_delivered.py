@@ -100,3 +100,11 @@ def test_a_receiver_that_hangs_does_not_slow_the_engine(tmp_path, data, receiver
     finish(folder)
     assert all(delivered for *_, delivered in outbox(folder))
     assert {row[1:4] for row in outbox(folder)} == changes(folder)
+
+
+def test_a_rule_that_is_taken_out_while_it_fires_is_over_for_its_receiver_too(tmp_path, data, receiver):
+    always = {"metric": "coverage", "window": "2h", "below": 2.0, "action": ["webhook"]}
+    for name in ("old", "new", "new"):
+        delivery = {"webhook": receiver.url}
+        finish(configure(tmp_path / "run", data, alerts=[always | {"name": name}], delivery=delivery))
+    assert told(receiver) == [("old", "firing"), ("old", "resolved")]
