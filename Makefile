@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test check bench torture clean
+.PHONY: install demo demo-kafka test check bench torture clean
 
 install: .venv/.dev
 
@@ -26,6 +26,9 @@ install: .venv/.dev
 
 demo: .venv/.demo
 	@$(BIN)/riverd demo
+
+demo-kafka: .venv/.demo
+	@$(BIN)/python -m deploy.kafka.demo
 
 test: .venv/.dev
 	$(BIN)/python -m pytest

@@ -6,6 +6,8 @@ import ipaddress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+LISTEN_VARIABLE = "RIVERD_LISTEN"  # stands above [web] listen: in a container the config need not know of it
+
 
 class Listen(NamedTuple):
     """Where the web process listens."""
@@ -50,6 +52,20 @@ def parse_listen(text: str) -> Listen:
             'has no IP address.\n  Write "127.0.0.1:8765" for this machine alone, "0.0.0.0:8765" for all networks.'
         ) from None
     return Listen(host, int(port))
+
+
+def check_server(text: str) -> str:
+    """A host and a port to connect to, as they are.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong and what to write instead.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or "/" in text or "," in text or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ValueError('is not a host and a port.\n  Write "host:9092", each in quotes of its own.')
+    return text
 
 
 def check_url(text: str) -> str:

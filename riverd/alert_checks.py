@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitors.quality import METRICS as QUALITY_METRICS
 from monitors.traffic_figures import FEATURE_METRICS, GUARDRAILS
 from riverd.durations import format_duration
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from riverd.config_sections import Alert, Delivery
 
 DEAD_LETTER_RULE, STALL_RULE = BUILT_IN_ALERTS = ("dead-letters", "labels-stalled")  # nobody has to ask for them
+BEFORE_ALL_TIMES = 0  # the event time of an alert that fired when no message had one
 
 
 def check_alerts(config: Config) -> None:
@@ -29,6 +31,7 @@ def check_alerts(config: Config) -> None:
         _check_recovery(alert, place)
         _check_delivery(alert, config.delivery, place)
         _check_target(alert, config, place)
+        _check_slice(alert, config.monitors.slices, place)
         if alert.liveness:
             continue
         if alert.window is None:
@@ -61,6 +64,16 @@ def _check_target(alert: Alert, config: Config, place: str) -> None:
         raise ValueError(
             f'{place}: feature = "{alert.feature}" has no {alert.metric}.\n  Those that have one: {named}.'
         )
+
+
+def _check_slice(alert: Alert, fields: list[str], place: str) -> None:
+    if alert.slice is None:
+        return
+    if alert.metric not in QUALITY_METRICS:
+        raise ValueError(f'{place}: metric = "{alert.metric}" is not of a slice.\n  Remove slice.')
+    if not any(alert.slice.startswith(f"{name}=") and alert.slice != f"{name}=" for name in fields):
+        known = ", ".join(f'"{name}=..."' for name in fields) or "none yet: list a field under [monitors] slices"
+        raise ValueError(f'{place}: slice = "{alert.slice}" is none of [monitors] slices.\n  Those are: {known}.')
 
 
 def _features_with(config: Config, metric: str) -> list[str]:

@@ -13,8 +13,11 @@ from models.external import ExternalModel
 from models.hashing import NULL, CategoryHashes, hash_feature
 from models.kernels import Settings
 from models.stream_model import StreamModel
+from monitors.grid import PaneGrid
 from monitors.panes import Panes
+from monitors.ring import Ring
 from monitors.rules import Rule, Rules
+from monitors.slices import SlicePanes
 from monitors.traffic import CategoryColumn, TrafficPanes
 from riverd.alert_checks import DEAD_LETTER_RULE
 from riverd.config import Config
@@ -45,8 +48,14 @@ class Parts:
     model: StreamModel | ExternalModel
     panes: Panes
     traffic: TrafficPanes
+    slices: SlicePanes
     rules: Rules
     dead_letter_rule: Rules  # the one that nobody has to ask for
+
+    @property
+    def rings(self) -> dict[str, Ring]:
+        """What the monitors remember, by the names under which it is stored."""
+        return {"panes": self.panes.ring, "traffic": self.traffic.ring, "slices": self.slices.ring}
 
 
 def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
@@ -55,10 +64,15 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
     label_schema = _label_schema(config)
     label_decoder = LabelDecoder(label_schema, now_us=now_us) if label_schema else None
     model = _model(config)
-    table = RowTable()
+    table = RowTable(slices=len(config.monitors.slices))
     policy = _policy(config)
-    windows_us = config.monitors.windows
-    quiet_us = policy.window_us + policy.early_us + policy.remember_us + max(windows_us) + 2 * policy.tick_us
+    grid = PaneGrid(
+        pane_us=policy.tick_us,
+        windows_us=tuple(config.monitors.windows),
+        join_window_us=policy.window_us,
+        stall_us=policy.window_us if policy.missing_is_negative else 0,
+    )
+    quiet_us = policy.window_us + policy.early_us + policy.remember_us + grid.longest_us + 2 * policy.tick_us
     return Parts(
         event_decoder=event_decoder,
         label_decoder=label_decoder,
@@ -66,20 +80,9 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
         table=table,
         joiner=Joiner(policy, table, width=model.width, quiet_us=quiet_us),
         model=model,
-        panes=Panes(
-            pane_us=policy.tick_us,
-            windows_us=windows_us,
-            join_window_us=policy.window_us,
-            stall_us=policy.window_us if policy.missing_is_negative else 0,
-        ),
-        traffic=TrafficPanes(
-            pane_us=policy.tick_us,
-            windows_us=windows_us,
-            join_window_us=policy.window_us,
-            stall_us=policy.window_us if policy.missing_is_negative else 0,
-            categories=_watched(config),
-            numbers=_numbers(config),
-        ),
+        panes=Panes(grid),
+        traffic=TrafficPanes(grid, categories=_watched(config), numbers=_numbers(config)),
+        slices=SlicePanes(grid, config.monitors.slices),
         rules=Rules(rule_of(alert) for alert in config.alerts if not alert.liveness),
         dead_letter_rule=Rules([_dead_letter_rule(config)]),
     )
@@ -105,11 +108,12 @@ def _numbers(config: Config) -> tuple[str, ...]:
 
 def _event_schema(config: Config) -> EventSchema:
     events, features = config.events, config.features
+    predictions = config.predictions.topic is not None
     return EventSchema(
         topic=events.topic,
         time=events.time,
         # a labelled event needs no id unless duplicates are looked for: nothing has to find it again
-        id=_ids(events.id) if config.labels is not None or events.dedupe is not None else None,
+        id=_ids(events.id) if config.labels is not None or events.dedupe is not None or predictions else None,
         label=events.label,
         positive=_positive(events.positive_when),
         weight=events.weight,
@@ -119,6 +123,7 @@ def _event_schema(config: Config) -> EventSchema:
         time_parts=tuple(_time_part(name) for name in features.time_parts),
         buckets={name: _bucket(name, edges) for name, edges in features.buckets.items()},
         words={name: CategoryHashes(name) for name in features.words},
+        slices={name: CategoryHashes(name) for name in config.monitors.slices},
     )
 
 
@@ -209,6 +214,7 @@ def rule_of(alert: Alert) -> Rule:
         window_us=alert.window or 0,
         window="" if alert.window is None else format_duration(alert.window),
         feature=alert.feature,
+        slice=alert.slice,
         above=alert.above,
         below=alert.below,
         for_us=alert.for_,

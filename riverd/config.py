@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from monitors.panes import PANES_AT_MOST, panes_needed
+from monitors.grid import PANES_AT_MOST, panes_needed
 from riverd.alert_checks import check_alerts
 from riverd.config_sections import (
     TICKS_PER_WINDOW,
@@ -19,6 +19,7 @@ from riverd.config_sections import (
     Labels,
     Model,
     Monitors,
+    Predictions,
     Section,
     Source,
     Storage,
@@ -26,6 +27,8 @@ from riverd.config_sections import (
     as_tuple,
 )
 from riverd.durations import format_duration
+
+SLICE_PANES_AT_MOST = 2048  # 260 MiB, when every place is taken
 
 
 class Config(Section):
@@ -37,6 +40,7 @@ class Config(Section):
     labels: Labels | None = None
     features: Features = Features()
     storage: Storage = Storage()
+    predictions: Predictions = Predictions()
     dead_letters: DeadLetters = DeadLetters()
     monitors: Monitors = Monitors()
     alerts: list[Alert] = Field(default_factory=list)
@@ -65,11 +69,21 @@ class Config(Section):
                 "[events] id is missing: labels find their events by it.\n"
                 '  Add id = "...", the field of the event\'s id.'
             )
+        self._times_fit()
         self._kinds_fit()
+        self._topics_fit()
         self._no_leaks()
         self._paths_fit()
         self._windows_fit()
         return self
+
+    def _times_fit(self) -> None:
+        for section, of in (("events", self.events), ("labels", self.labels)):
+            if of is not None and of.time is None and self.source.kind != "kafka":
+                raise ValueError(
+                    f"[{section}] time is missing: messages in files have no time of their own.\n"
+                    '  Add time = "...", the field of the time.'
+                )
 
     def _kinds_fit(self) -> None:
         external = self.model.kind == "external"
@@ -102,6 +116,20 @@ class Config(Section):
                     f"  Name the field as {'label' if section == 'events' else 'value'}."
                 )
 
+    def _topics_fit(self) -> None:
+        read = [self.events.topic, *([self.labels.topic] if self.labels else [])]
+        for section, topic in (("predictions", self.predictions.topic), ("dead_letters", self.dead_letters.topic)):
+            if topic is None:
+                continue
+            if self.source.kind != "kafka":
+                raise ValueError(f'[{section}] topic needs [source] kind = "kafka".\n  Remove it.')
+            if topic in read:
+                raise ValueError(f'[{section}] topic = "{topic}" is one that is read.\n  Name another one.')
+        if self.predictions.topic is not None and self.events.id is None:
+            raise ValueError('[predictions] topic needs an id of the event.\n  Add id = "..." under [events].')
+        if self.predictions.topic is not None and self.predictions.topic == self.dead_letters.topic:
+            raise ValueError("[predictions] topic is that of [dead_letters].\n  Name another one.")
+
     def _paths_fit(self) -> None:
         events, labels = self.events, self.labels
         of_event = [*events.ids, events.time, events.label, events.weight, events.score, *self.features.fields]
@@ -118,15 +146,30 @@ class Config(Section):
         ids = self.events.ids
         taken = dict.fromkeys(ids, "the id") | {self.events.time: "the event time", self.events.label: "the label"}
         taken |= {self.events.weight: "the weight", self.events.score: "the score"}
-        for name in self.features.fields:
-            if name in taken:
-                raise ValueError(f"[features] {name!r} is {taken[name]} of the event.\n  Remove it from the features.")
+        for section, names, remedy in (
+            ("[features]", self.features.fields, "Remove it from the features."),
+            ("[monitors] slices", self.monitors.slices, "Name another field."),
+        ):
+            for name in names:
+                if name in taken:
+                    raise ValueError(f"{section} {name!r} is {taken[name]} of the event.\n  {remedy}")
         taken |= dict.fromkeys(self.features.categories, "a category") | dict.fromkeys(self.features.words, "words")
         for name in self.monitors.guardrails:
             if name in taken:
                 raise ValueError(
                     f"[monitors] guardrails {name!r} is {taken[name]} of the event.\n  A guardrail is a number: name "
                     "another field."
+                )
+
+    def _slices_fit(self) -> None:
+        others = {*self.features.numbers, *self.features.words, *self.features.buckets, *self.monitors.guardrails}
+        for name in self.monitors.slices:
+            if self.monitors.slices.count(name) > 1:
+                raise ValueError(f"[monitors] slices names {name!r} twice.\n  Name each field once.")
+            if name in others:
+                raise ValueError(
+                    f"[monitors] slices {name!r} is read as a number or as words.\n"
+                    "  Name a category, or a field that is not used otherwise."
                 )
 
     def _windows_fit(self) -> None:
@@ -142,12 +185,21 @@ class Config(Section):
         join_window = self.labels.window if self.labels else 0
         if self.labels and self.labels.missing == "negative":
             join_window *= 2  # stalled labels are waited for once more
+        self._slices_fit()
         panes = panes_needed(pane_us=tick_us, windows_us=windows, join_window_us=join_window)
         if panes > PANES_AT_MOST:
             raise ValueError(
                 f"[monitors] windows and [labels] window need {panes:,} panes of {format_duration(tick_us)} "
                 f"(1/{TICKS_PER_WINDOW} of the shortest window), but {PANES_AT_MOST:,} fit into memory.\n"
                 f"  Make the shortest window longer, or the longest or the join window shorter."
+            )
+        slices = len(self.monitors.slices)
+        if panes * slices > SLICE_PANES_AT_MOST:
+            raise ValueError(
+                f"[monitors] slices: {slices} field{'s' if slices > 1 else ''} in {panes:,} panes of "
+                f"{format_duration(tick_us)} (1/{TICKS_PER_WINDOW} of the shortest window) are {panes * slices:,}, "
+                f"but {SLICE_PANES_AT_MOST:,} fit into memory.\n"
+                "  Name fewer fields, or make the shortest window longer."
             )
         check_alerts(self)
 

@@ -19,8 +19,8 @@ Every key, what it means, and what it is when it is left out. `riverd check` exp
 config, and what a change means for what has been learned. Durations are text: "500ms", "15s", "10m", "24h",
 "7d". A field is named by its path: `payload.after.id`; a dot that belongs to a key is written `\\\\.`.
 
-Secrets come from the environment alone: `RIVERD_TOKEN` guards every change over HTTP, and
-`RIVERD_WEBHOOK_TOKEN` is sent with webhooks.
+Secrets come from the environment alone: `RIVERD_TOKEN` guards every change over HTTP, `RIVERD_WEBHOOK_TOKEN` is
+sent with webhooks, `RIVERD_KAFKA_PASSWORD` is shown to Kafka, and `RIVERD_DATABASE_PASSWORD` to PostgreSQL.
 """
 
 

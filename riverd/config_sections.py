@@ -18,7 +18,7 @@ from pydantic import (
 
 from monitors.quality import THRESHOLD
 from monitors.rules import LIVENESS_METRICS, METRICS
-from riverd.addresses import Listen, check_url, parse_listen
+from riverd.addresses import Listen, check_server, check_url, parse_listen
 from riverd.durations import UNITS_US, format_duration, parse_duration
 
 Duration = Annotated[
@@ -76,10 +76,26 @@ class Model(Section):
 class Source(Section):
     """Where messages come from."""
 
-    kind: Literal["files"] = "files"
-    """Topics are folders of JSON lines."""
+    kind: Literal["files", "kafka"] = "files"
+    """Topics are folders of JSON lines, or topics of Kafka; see kafka.md."""
     path: str = "data"
     """A topic is the folder `path/<topic>/` with `*.jsonl`, `.jsonl.gz` and `.jsonl.zst`; relative to this file."""
+    bootstrap_servers: list[Annotated[str, AfterValidator(check_server)]] = []
+    """Kafka: some of the brokers, `["host:9092"]`; they name the others."""
+    client: Literal["kafka-python", "confluent"] = "kafka-python"
+    """Kafka: "confluent" is several times faster, and is installed with `riverd[fast]`."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """Kafka: what the listener speaks."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    """Kafka: how it wants the password, which comes from the environment: RIVERD_KAFKA_PASSWORD."""
+    sasl_username: Name | None = None
+    """Kafka: whose password it is."""
+    ca_file: Name | None = None
+    """Kafka: certificates (PEM) of who vouches for the brokers; left out: those the system trusts."""
+    cert_file: Name | None = None
+    """Kafka: our own certificate (PEM), where brokers ask for one."""
+    key_file: Name | None = None
+    """Kafka: its private key (PEM)."""
     poll_records: Annotated[int, Field(ge=1, le=1 << 20)] = 8192
     """Messages of each partition that are taken at once; the result does not depend on it."""
     max_message_bytes: Annotated[int, Field(ge=1024, le=1 << 28)] = 1 << 20
@@ -89,14 +105,36 @@ class Source(Section):
     max_skew: Duration = UNITS_US["h"]
     """Nor does one that has nothing more and lies this far behind them."""
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "kafka" and not self.bootstrap_servers:
+            raise ValueError('kind = "kafka" needs brokers.\n  Add bootstrap_servers = ["host:9092"].')
+        if self.kind != "kafka" and self.bootstrap_servers:
+            raise ValueError('bootstrap_servers are read with kind = "kafka" alone.\n  Add it, or remove them.')
+        sasl = self.security_protocol.startswith("SASL")
+        if sasl and not (self.sasl_mechanism and self.sasl_username):
+            raise ValueError(
+                f'security_protocol = "{self.security_protocol}" needs a user.\n'
+                '  Add sasl_mechanism = "SCRAM-SHA-512" (or "PLAIN") and sasl_username = "...".'
+            )
+        if not sasl and (self.sasl_mechanism or self.sasl_username):
+            raise ValueError(
+                f'sasl_mechanism and sasl_username are not used with security_protocol = "{self.security_protocol}".\n'
+                '  Set it to "SASL_SSL", or remove them.'
+            )
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together.\n  Add the one that is missing.")
+        return self
+
 
 class Events(Section):
     """What is scored."""
 
     topic: Name
     """Where they come from."""
-    time: Name
-    """Field of the event time: RFC 3339 text (UTC without a zone), or epoch seconds or milliseconds."""
+    time: Name | None = None
+    """Field of the event time: RFC 3339 text (UTC without a zone), or epoch seconds or milliseconds. Kafka alone can
+    do without: it is the message's timestamp then."""
     id: Ids | None = None
     """Field of the id, or a list of fields; needed where labels come on a topic of their own."""
     label: Name | None = None
@@ -122,8 +160,8 @@ class Labels(Section):
     """Where they come from."""
     id: Ids
     """Field of the id of the event that is answered, or a list of fields."""
-    time: Name
-    """Field of the time at which the outcome became known."""
+    time: Name | None = None
+    """Field of the time at which the outcome became known; left out: as under [events]."""
     value: Name | None = None
     """Field of the outcome: true or false, 1 or 0. Left out: that a label comes means positive."""
     positive_when: Values | None = None
@@ -187,11 +225,30 @@ class Storage(Section):
     """What survives."""
 
     url: str = "sqlite:///riverd.db"
-    """`sqlite:///file`, relative to this file."""
+    """`sqlite:///file`, relative to this file, or `postgresql+psycopg://user@host/database`; see postgresql.md."""
     checkpoint: Duration = UNITS_US["m"]
     """Wall time between two checkpoints; writing takes at most a tenth of the time."""
     snapshot: Duration = UNITS_US["h"]
     """Wall time between two snapshots of the model; the newest 48 are kept."""
+    lease: Duration = 15 * UNITS_US["s"]
+    """On PostgreSQL: how long after the running riverd was last heard of a waiting one takes over."""
+
+    @field_validator("lease")
+    @classmethod
+    def _long_enough(cls, lease: int) -> int:
+        if lease < UNITS_US["s"]:
+            raise ValueError('is too short to be renewed in time.\n  Write "15s", or at least "1s".')
+        return lease
+
+
+KafkaTopic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+
+
+class Predictions(Section):
+    """What was served, for whoever wants it; with [source] kind = "kafka"."""
+
+    topic: KafkaTopic | None = None
+    """Where each prediction goes, by the same brokers, once the checkpoint that holds it is committed."""
 
 
 class DeadLetters(Section):
@@ -199,6 +256,8 @@ class DeadLetters(Section):
 
     keep: Duration = 30 * UNITS_US["d"]
     """How long, by the wall clock; at most 100,000 of them."""
+    topic: KafkaTopic | None = None
+    """With Kafka: a topic that they go to as well, raw, with reason and place in the headers."""
     redact: list[Name] = []
     """Fields, by name or path, whose values are not stored."""
     pause_above: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -214,6 +273,8 @@ class Monitors(Section):
     """Probability from which on somebody acts."""
     guardrails: Annotated[list[Name], Field(max_length=32)] = []
     """Number fields whose mean and sum are watched."""
+    slices: Annotated[list[Name], Field(max_length=4)] = []
+    """Fields by whose values quality is judged apart: up to 32 values each, the rest is "other"."""
 
     @property
     def tick_us(self) -> int:
@@ -229,6 +290,8 @@ class Alert(Section):
     """What is looked at; see concepts.md."""
     feature: Name | None = None
     """The field that the metric is of, where it is of one."""
+    slice: Annotated[str, Field(min_length=3)] | None = None
+    """The part of the events that is judged, "carrier=UA"; left out: all of them."""
     window: Duration | None = None
     """One of [monitors] windows; metrics of liveness have none."""
     above: float | None = None
@@ -276,7 +339,7 @@ class Web(Section):
     """HTTP: /metrics, /status, /livez, /readyz. Changes, and reading from other machines, need RIVERD_TOKEN."""
 
     listen: str = "127.0.0.1:8765"
-    """Address and port; empty for none. It is not opened by `--until-idle` and `replay`."""
+    """Address and port; empty for none. RIVERD_LISTEN stands above it. `--until-idle` and `replay` don't open it."""
 
     @field_validator("listen")
     @classmethod

@@ -92,6 +92,11 @@ def replay(config_path: Path, numbers: Sequence[int], *, all_letters: bool, as_j
     Returns 1 if some could not be sent.
     """
     with _store(config_path) as (config, store):
+        if config.source.kind == "kafka":
+            raise RiverdError(
+                "riverd reads Kafka and writes nothing to it, so it can't send dead letters again.\n"
+                "  See one with `riverd deadletters show ID`, and send it again from its producer."
+            )
         letters = (
             store.dead_letters(limit=None) if all_letters else [store.dead_letter(n) for n in sorted({*numbers})][::-1]
         )

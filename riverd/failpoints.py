@@ -24,6 +24,7 @@ ENGINE_POINTS = (
     "engine.captured",
 )
 DELIVERY_POINTS = ("delivery.sent",)
+TOPIC_POINTS = ("topics.sent",)  # reached where something goes to a topic
 FAIL_POINTS = (*ENGINE_POINTS, *CHECKPOINT_POINTS, *DELIVERY_POINTS)
 
 
@@ -38,7 +39,7 @@ def fail_points(setting: str | None) -> Callable[[str], None]:
     if not setting:
         return lambda _: None
     name, _, count = setting.partition(":")
-    if name not in FAIL_POINTS:
+    if name not in (*FAIL_POINTS, *TOPIC_POINTS):
         raise ValueError(f"{VARIABLE}={setting}: no such place; known are {', '.join(FAIL_POINTS)}")
     left = int(count or 1)
 

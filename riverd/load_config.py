@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from riverd.addresses import LISTEN_VARIABLE, parse_listen
 from riverd.config import Config
 from riverd.errors import ConfigError
 
 
 def load_config(path: Path) -> Config:
-    """Read and check a config.
+    """Read and check a config; ``RIVERD_LISTEN`` in the environment stands above its ``[web] listen``.
 
     Raises
     ------
@@ -39,7 +41,18 @@ def load_config(path: Path) -> Config:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}.\n  Correct that line.") from None
-    return parse_config(values, str(path))
+    config = parse_config(values, str(path))
+    listen = os.environ.get(LISTEN_VARIABLE)
+    return config if not listen else _listening(config, listen)
+
+
+def _listening(config: Config, listen: str) -> Config:
+    """The config with another address; raises ConfigError."""
+    try:
+        parse_listen(listen)
+    except ValueError as error:
+        raise ConfigError(f'{LISTEN_VARIABLE} = "{listen}" {error}') from None
+    return config.model_copy(update={"web": config.web.model_copy(update={"listen": listen})})
 
 
 def parse_config(values: dict[str, Any], place: str) -> Config:

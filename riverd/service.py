@@ -7,27 +7,36 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from riverd.assembly import assemble, rule_of
 from riverd.checkpointing import Checkpointer
+from riverd.commands import obey
 from riverd.config import Config, resolve_path
+from riverd.database_url import PASSWORD, database_url, holds_password
 from riverd.delivery.outbox import Delivery
+from riverd.delivery.producers import open_producer
 from riverd.delivery.receivers import log_alert, receivers_of
-from riverd.engine import Engine, Unsaved
+from riverd.delivery.topics import TopicSender
+from riverd.engine import Engine, Unsaved, watermark_of
+from riverd.errors import ConfigError
 from riverd.liveness import Liveness
+from riverd.outgoing import topics_of
 from riverd.publishing import Publisher
+from riverd.removed_rules import close_alerts_of_removed_rules
 from riverd.result import result_of
+from riverd.standby import standing_by
 from riverd.status import Status
-from riverd.web.document import Command
 from riverd.web.host import WebHost
 from riverd.writer import Writer
 from storage.store import Store
 from stream.files import FileSource
+from stream.kafka_losses import AcceptLoss
 from stream.records import MICROSECONDS
 from stream.source import Source
 
@@ -87,9 +96,17 @@ def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def open_source(config: Config, config_path: Path, *, bounded: bool) -> Source:
-    """The source that the config names."""
+def open_source(config: Config, config_path: Path, *, bounded: bool, accept_loss: AcceptLoss | None = None) -> Source:
+    """The source that the config names; with ``accept_loss`` it goes on where Kafka can't any more."""
     topics = [config.events.topic] + ([config.labels.topic] if config.labels else [])
+    if config.source.kind == "kafka":
+        from riverd.kafka_source import open_kafka
+
+        return open_kafka(config, config_path, topics, bounded=bounded, accept_loss=accept_loss)
+    if accept_loss is not None:
+        raise ConfigError(
+            '--accept-loss is for [source] kind = "kafka".\n  Leave it out: files lose nothing by themselves.'
+        )
     return FileSource(
         resolve_path(config_path, config.source.path),
         topics,
@@ -100,12 +117,16 @@ def open_source(config: Config, config_path: Path, *, bounded: bool) -> Source:
 
 def open_store(config: Config, config_path: Path, *, reached: Reached) -> Store:
     """The store that the config names; a relative SQLite file lies beside the config."""
-    url = config.storage.url
-    prefix = "sqlite:///"
-    if url.startswith(prefix) and not url.startswith(prefix + "/") and url != prefix:
-        url = prefix + str(resolve_path(config_path, url[len(prefix) :]))
-    keep_us = config.dead_letters.keep
-    return Store.open(url, config.model.name, reached=reached, keep_dead_letters_us=keep_us)
+    url = database_url(config, config_path)
+    if holds_password(config):
+        log.warning("[storage] url in %s holds a password: better give it in %s", config_path, PASSWORD)
+    return Store.open(
+        url,
+        config.model.name,
+        reached=reached,
+        keep_dead_letters_us=config.dead_letters.keep,
+        lease_s=config.storage.lease / MICROSECONDS,
+    )
 
 
 def run(
@@ -113,6 +134,7 @@ def run(
     config_path: Path,
     *,
     until_idle: bool,
+    accept_loss: AcceptLoss | None = None,
     show: Show | None = None,
     reached: Reached = lambda _: None,
 ) -> Run:
@@ -127,68 +149,74 @@ def run(
         What can't be read or written, and what to do about it.
     """
     stop = Stop()
-    source = open_source(config, config_path, bounded=until_idle)
-    store = open_store(config, config_path, reached=reached)
-    try:
-        with stop.on_signals():
-            store.acquire(wait=not until_idle, sleep=_wait_unless(stop))
-            engine = _engine(config, source, bounded=until_idle, reached=reached)
-            checkpointer = Checkpointer(engine)
-            loaded = store.load()
-            if loaded is not None:
-                for reason in loaded.skipped:
-                    log.error("passed over a damaged checkpoint: %s", reason)
-                checkpointer.restore(loaded)
-                log.info("going on from checkpoint %d", loaded.number)
-            web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=_obey(engine))
-            external_url = "" if config.web.address is None else config.web.address.url
-            receivers = receivers_of(config, external_url=external_url, now_us=wall_clock_us)
-            delivery = Delivery(store.database, config.model.name, receivers, now_us=wall_clock_us, reached=reached)
-            writer = Writer(
-                store,
-                checkpointer,
-                interval_s=config.storage.checkpoint / MICROSECONDS,
-                snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
-                reached=reached,
-                on_commit=delivery.wake,
-                sleep=lambda wait_s: _wait_alive(stop, wait_s, web, lambda: publisher.status("waiting")),
-            )
-            began_us, before = wall_clock_us(), store.alerts()
-            liveness = Liveness(
-                [rule_of(alert) for alert in config.alerts if alert.liveness],
-                before=before,
-                now_us=wall_clock_us,
-                silent_s=lambda: engine.silent_s,
-                checkpoint_age_s=lambda: (
-                    (wall_clock_us() - (writer.last.at_us if writer.last else began_us)) / MICROSECONDS
-                ),
-            )
-            publisher = Publisher(
-                engine,
-                before=before,
-                liveness=liveness.rules,
-                written=lambda: writer.last,
-                store_error=lambda: writer.error,
-                deliveries=lambda: delivery.statuses,
-            )
-            delivery.start()
-            try:
-                _loop(
-                    engine, writer, publisher, None if until_idle else liveness, web, stop, show, until_idle=until_idle
-                )
-                if show is not None:
-                    show(publisher.status("stopping"))
-                writer.finish(events=_events(engine))
-                status = publisher.status("done")
-            finally:
-                writer.close()
-                if web is not None:
-                    web.close()
-                delivery.close(within_s=FLUSH_S)
-            return Run(status, result_of(engine, status, stored=store.alerts()))
-    finally:
-        store.close()
-        source.close()
+    with (
+        closing(open_source(config, config_path, bounded=until_idle, accept_loss=accept_loss)) as source,
+        closing(open_store(config, config_path, reached=reached)) as store,
+        stop.on_signals(),
+    ):
+        store.acquire(wait=not until_idle, sleep=standing_by(lambda: stop.asked))
+        engine = _engine(config, source, bounded=until_idle, reached=reached)
+        checkpointer = Checkpointer(engine)
+        loaded = store.load()
+        if loaded is not None:
+            for reason in loaded.skipped:
+                log.error("passed over a damaged checkpoint: %s", reason)
+            checkpointer.restore(loaded)
+            log.info("going on from checkpoint %d", loaded.number)
+        close_alerts_of_removed_rules(store, config, watermark=watermark_of(engine.parts), now_us=wall_clock_us())
+        obeying = partial(obey, engine)
+        web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=obeying)
+        external_url = "" if config.web.address is None else config.web.address.url
+        receivers = receivers_of(config, external_url=external_url, now_us=wall_clock_us)
+        delivery = Delivery(store, receivers, now_us=wall_clock_us, reached=reached)
+        sender = TopicSender(store, topics_of(config), partial(open_producer, config, config_path), reached=reached)
+
+        def committed() -> None:
+            delivery.wake()
+            sender.wake()
+
+        writer = Writer(
+            store,
+            checkpointer,
+            interval_s=config.storage.checkpoint / MICROSECONDS,
+            snapshot_interval_s=config.storage.snapshot / MICROSECONDS,
+            reached=reached,
+            on_commit=committed,
+            sleep=lambda wait_s: _wait_alive(stop, store, wait_s, web, lambda: publisher.status("waiting")),
+        )
+        began_us, before = wall_clock_us(), store.alerts()
+        liveness = Liveness(
+            [rule_of(alert) for alert in config.alerts if alert.liveness],
+            before=before,
+            now_us=wall_clock_us,
+            silent_s=lambda: engine.silent_s,
+            checkpoint_age_s=lambda: (
+                (wall_clock_us() - (writer.last.at_us if writer.last else began_us)) / MICROSECONDS
+            ),
+        )
+        publisher = Publisher(
+            engine,
+            before=before,
+            liveness=liveness.rules,
+            written=lambda: writer.last,
+            store_error=lambda: writer.error,
+            deliveries=lambda: (*delivery.statuses, *sender.statuses),
+        )
+        delivery.start()
+        sender.start()
+        try:
+            _loop(engine, writer, publisher, None if until_idle else liveness, web, stop, show, until_idle=until_idle)
+            if show is not None:
+                show(publisher.status("stopping"))
+            writer.finish(events=_events(engine))
+            status = publisher.status("done")
+        finally:
+            writer.close()
+            if web is not None:
+                web.close()
+            delivery.close(within_s=FLUSH_S)
+            sender.close(within_s=FLUSH_S)
+        return Run(status, result_of(engine, status, stored=store.alerts()))
 
 
 def replay(
@@ -211,16 +239,6 @@ def replay(
 
 def _engine(config: Config, source: Source, *, bounded: bool, reached: Reached) -> Engine:
     return Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=bounded, reached=reached)
-
-
-def _obey(engine: Engine) -> Callable[[Command], None]:
-    def obey(command: Command) -> None:
-        if command.learning == "paused":
-            engine.pause_learning("a command")
-        else:
-            engine.resume_learning()
-
-    return obey
 
 
 def _loop(
@@ -265,10 +283,11 @@ def _loop(
             time.sleep(IDLE_S)
 
 
-def _wait_alive(stop: Stop, wait_s: float, web: WebHost | None, status: Callable[[], Status]) -> None:
+def _wait_alive(stop: Stop, store: Store, wait_s: float, web: WebHost | None, status: Callable[[], Status]) -> None:
     """While the engine waits for the store it lives, and must not be taken for dead."""
     until_s = time.monotonic() + wait_s
     while not stop.asked and (left_s := until_s - time.monotonic()) > 0:
+        store.check_lease()
         if web is not None:
             web.poll(status)
         stop.wait(min(left_s, 1.0))
@@ -276,13 +295,3 @@ def _wait_alive(stop: Stop, wait_s: float, web: WebHost | None, status: Callable
 
 def _events(engine: Engine) -> int:
     return engine.parts.joiner.fates()["events"]
-
-
-def _wait_unless(stop: Stop) -> Callable[[float], None]:
-    def sleep(seconds: float) -> None:
-        log.info("another riverd runs this model; waiting to take over (Ctrl-C to give up)")
-        time.sleep(seconds)
-        if stop.asked:
-            raise KeyboardInterrupt
-
-    return sleep

@@ -76,6 +76,17 @@ def test_a_missing_file_and_one_that_is_no_text(tmp_path, explained):
         load_config(Path("latin.toml"))
 
 
+def test_the_environment_says_where_to_listen(tmp_path, monkeypatch, explained):
+    path = tmp_path / "riverd.toml"
+    path.write_text(SMALLEST)
+    monkeypatch.setenv("RIVERD_LISTEN", "0.0.0.0:80")
+    assert load_config(path).web.address == ("0.0.0.0", 80)
+    monkeypatch.setenv("RIVERD_LISTEN", "")
+    assert load_config(path).web.address == ("127.0.0.1", 8765)
+    monkeypatch.setenv("RIVERD_LISTEN", "everywhere")
+    assert explained(SMALLEST).startswith('RIVERD_LISTEN = "everywhere" has no port.\n  Write address and')
+
+
 def test_defaults():
     config = parse_config({k: v for k, v in settings(alerts=[]).items() if k != "monitors"}, "riverd.toml")
     assert config.source.path == "data"
