@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo demo-kafka test check bench torture clean
+.PHONY: install demo demo-kafka test check bench bench-kafka torture clean
 
 install: .venv/.dev
 
@@ -31,7 +31,7 @@ demo-kafka: .venv/.demo
 	@$(BIN)/python -m deploy.kafka.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -44,8 +44,18 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/pending.py
 
+# quix-streams wants older releases of what riverd uses, so it has an environment of its own
+.venv/quix/.done: | .venv/bin/python
+	$(PYTHON) -m venv .venv/quix
+	.venv/quix/bin/python -m pip install --quiet 'quixstreams>=3.28,<4' 'river>=0.24'
+	@touch $@
+
+bench-kafka: .venv/.bench .venv/quix/.done
+	$(BIN)/python benchmarks/on_kafka.py
+
 torture: .venv/.dev
 	$(BIN)/python benchmarks/torture.py
+	$(BIN)/python -m benchmarks.ordeal
 
 clean:
 	rm -rf .venv riverd-demo benchmarks/data

@@ -20,15 +20,20 @@ class Places:
     """Arrays with one entry per place, and which of the entries differ from what was last stored.
 
     With ``span``, shape (places, 2), only the bins from and up to without are in use; bins are the last axis but one.
+    With ``groups``, shape (places, groups), only those that are not zero there; groups are the axis before.
     """
 
     changed: NDArray[np.bool_]
     arrays: Mapping[str, NDArray[Any]]
     span: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
 
     def used(self, place: int) -> Any:
         """Index of what is in use."""
-        return (place,) if self.span is None else (place, ..., slice(*self.span[place].tolist()), slice(None))
+        if self.span is None:
+            return (place,)
+        bins = slice(*self.span[place].tolist())
+        return (place, bins) if self.groups is None else (place, np.flatnonzero(self.groups[place]), bins)
 
 
 class Ring:

@@ -60,11 +60,12 @@ def roll(
     length = len(span)
     for taken in range(max(clock[NEWEST] + 1, pane - length + 1), pane + 1):
         place = taken % length
+        if traffic[place].any():
+            changed[place] = True
         if span[place, 0] < span[place, 1]:
             counts[place, :, span[place, 0] : span[place, 1]] = 0
             sums[place, :, span[place, 0] : span[place, 1]] = 0.0
             span[place, :] = 0
-            changed[place] = True
         traffic[place] = 0
     clock[NEWEST] = max(clock[NEWEST], pane)
     for field in range(seen.shape[0]):
@@ -190,7 +191,7 @@ def walk(
                 _, _, wrong = judge(logit[at], not positive)
             else:
                 widen(place, used, span)
-            changed[place] = True
+        changed[place] = True  # also by an event alone: its group is in use from now on
         for field in range(fields):
             group = field * (PLACES + 1) + placed[at, field]
             if code[i] & SCORE:

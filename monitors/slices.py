@@ -92,7 +92,9 @@ class SlicePanes:
                 "tries": self._tries,
                 "names": self._names,
             },
-            places=[Places(self._changed, {"counts": self._counts, "sums": self._sums}, self._span)],
+            places=[
+                Places(self._changed, {"counts": self._counts, "sums": self._sums}, self._span, self._traffic[..., 0])
+            ],
         )
 
     def observe(self, ops: Ops, rows: Rows, base: int, events: Events, name: Name) -> None:

@@ -102,9 +102,8 @@ class Engine:
 
     def start(self, marks: dict[Partition, Mark], orders: dict[Partition, int]) -> None:
         """Go on at these positions, after records of these times; others begin at their beginning."""
-        self.source.seek(marks)
-        for partition, mark in marks.items():
-            self._add(partition, mark.position, orders[partition])
+        for partition, position in self.source.seek(marks).items():
+            self._add(partition, position, orders[partition])
 
     def step(self) -> bool:
         """Take what the source has; False when there was nothing to do."""

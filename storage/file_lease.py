@@ -12,8 +12,8 @@ from weakref import WeakSet
 from sqlalchemy import Connection, insert, select, update
 
 from storage.database import Database
+from storage.epochs import refuse_other_epochs, this_process
 from storage.errors import LeaseHeld
-from storage.lease import refuse_other_epochs, this_process
 from storage.sqlite import cannot_open
 from storage.tables import leases
 

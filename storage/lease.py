@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from storage.database import Database
-from storage.errors import Fenced
-from storage.tables import leases
+from storage.file_lease import acquire_file_lease
+from storage.timed_lease import acquire_timed_lease
 
 
 class Lease(Protocol):
@@ -34,11 +32,6 @@ class Lease(Protocol):
 
     def release(self) -> None:
         """Give it back: the next one need not wait."""
-
-
-def this_process() -> str:
-    """Who asks, as others are told."""
-    return f"pid {os.getpid()} on {socket.gethostname()}"
 
 
 def acquire_lease(
@@ -72,25 +65,5 @@ def acquire_lease(
         Another process holds it; the message says which.
     """
     if database.on_server:
-        from storage.timed_lease import acquire_timed_lease
-
         return acquire_timed_lease(database, model, wait=wait, lease_s=lease_s, now=now, sleep=sleep)
-    from storage.file_lease import acquire_file_lease
-
     return acquire_file_lease(database, model, wait=wait, now=now, sleep=sleep)
-
-
-def refuse_other_epochs(connection: Connection, model: str, epoch: int) -> None:
-    """Raise Fenced unless ``epoch`` is the newest of the model.
-
-    The row is locked against those who would take over, until this transaction ends; its holder may renew it
-    meanwhile, however long a commit takes.
-    """
-    query = select(leases.c.epoch, leases.c.holder).where(leases.c.model == model)
-    newest = connection.execute(query.with_for_update(read=True, key_share=True)).one_or_none()
-    if newest is None or newest.epoch != epoch:
-        taken = "its lease is gone" if newest is None else f"{newest.holder} runs it now, with epoch {newest.epoch}"
-        raise Fenced(
-            f"{model} was taken over: this process holds epoch {epoch}, but {taken}.\n"
-            "  Nothing was written. Stop this process; the other one goes on from the last checkpoint."
-        )

@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Connection, cast, extract, func, select, text
 
 from storage.database import Database
 from storage.dialect import insert
+from storage.epochs import refuse_other_epochs, this_process
 from storage.errors import ConnectionLost, DatabaseBusy, LeaseHeld, LeaseLost, StorageError, Unreachable
-from storage.lease import refuse_other_epochs, this_process
 from storage.tables import leases
 
 log = logging.getLogger("riverd")

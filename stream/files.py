@@ -100,7 +100,7 @@ class FileSource:
                 return tail
         return None
 
-    def seek(self, marks: Mapping[Partition, Mark]) -> None:
+    def seek(self, marks: Mapping[Partition, Mark]) -> dict[Partition, int]:
         found = {partition: self._find(partition, mark) for partition, mark in marks.items()}
         for partition, tail in found.items():
             if tail is not None:
@@ -118,6 +118,7 @@ class FileSource:
                 digest = xxhash.xxh3_64_hexdigest(tail.head)[:8]
                 tail.partition = Partition(tail.partition.topic, f"{tail.partition.name}@{digest}")
             self._tails[tail.partition] = tail
+        return {partition: mark.position for partition, mark in marks.items()}
 
     def _find(self, partition: Partition, mark: Mark) -> Tail | None:
         """The file that a mark was made of, whatever it is called by now."""

@@ -193,7 +193,7 @@ class KafkaSource:
         if assign:
             self._assign()
 
-    def seek(self, marks: Mapping[Partition, Mark]) -> None:
+    def seek(self, marks: Mapping[Partition, Mark]) -> dict[Partition, int]:
         # a standby has waited for long, and whom it takes over from has read on since the last look
         seen = self._insist(self._watch.look)
         positions, losses = resume(marks, seen)
@@ -207,8 +207,10 @@ class KafkaSource:
             if partition in lost and self._accept_loss is not None:
                 begin = position = lost[partition].accepted(self._accept_loss)
                 log.warning("loss accepted: %s; going on at %d", lost[partition], position)
+            positions[partition] = position
             self._lanes[partition] = Lane(begin=begin, fetched=position, end=end, fixed=self._bounded)
         self._assign()
+        return positions
 
     def poll(self, wanted: Collection[Partition], max_records: int) -> list[Batch]:
         self._follow()

@@ -28,8 +28,10 @@ class MemorySource:
     def partitions(self) -> list[Partition]:
         return sorted(self._topics if self._ends is None else self._ends)
 
-    def seek(self, marks: Mapping[Partition, Mark]) -> None:
-        self._positions.update({partition: mark.position for partition, mark in marks.items()})
+    def seek(self, marks: Mapping[Partition, Mark]) -> dict[Partition, int]:
+        positions = {partition: mark.position for partition, mark in marks.items()}
+        self._positions |= positions
+        return positions
 
     def poll(self, wanted: Collection[Partition], max_records: int) -> list[Batch]:
         batches = []

@@ -47,8 +47,8 @@ class Source(Protocol):
     def partitions(self) -> list[Partition]:
         """All partitions known by now, in order; a later call may show new ones."""
 
-    def seek(self, marks: Mapping[Partition, Mark]) -> None:
-        """Go on where the marks say.
+    def seek(self, marks: Mapping[Partition, Mark]) -> dict[Partition, int]:
+        """Go on where the marks say, and return where that is: elsewhere only if a loss was accepted.
 
         Raises
         ------

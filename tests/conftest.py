@@ -1,9 +1,31 @@
 """Servers that tests share: each is started when the first test asks for it, once in a session."""
 
+import gc
+import logging
+
 import pytest
 
 from tests.system.kafka import Kafka
 from tests.system.postgres import Postgres
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ordinary_garbage_collection():
+    """Engines that a module ran are gone when it ends: children are forked from this process, which must be small."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def ordinary_logging():
+    """Commands set how much is logged, for a process of their own."""
+    log = logging.getLogger("riverd")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="session")

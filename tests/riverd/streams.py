@@ -182,7 +182,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "crosses": [["shop", "hour"]],
         "time_parts": ["hour", "weekday"],
     },
-    "monitors": {"windows": ["30m", "2h"], "guardrails": ["amount"], "slices": ["shop", "user"]},
+    "monitors": {"windows": ["30m", "2h"], "guardrails": ["amount"], "slices": ["shop"]},
     "web": {"listen": ""},
 }
 ALERTS: list[dict[str, Any]] = [

@@ -225,7 +225,7 @@ def test_the_fate_of_changes(capsys):
         {"key": "[events] id", "then": "id", "now": "key", "fate": "refused"},
         {"key": "[model] bits", "then": 12, "now": 13, "fate": "needs a replay"},
         {"key": "[model] l2", "then": 0.0, "now": 0.5, "fate": "needs a replay"},
-        {"key": "[monitors] slices", "then": ["shop", "user"], "now": ["user"], "fate": "applied"},
+        {"key": "[monitors] slices", "then": ["shop"], "now": ["user"], "fate": "applied"},
     ]
     [replay] = [fault for fault in said["faults"] if "these need a replay" in fault]
     assert "[model] bits: 12 then, 13 now" in replay

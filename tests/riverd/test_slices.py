@@ -18,7 +18,7 @@ TOPICS = split(pairs(1800, seed=5), partitions=2)
 
 
 def test_slices_are_named_as_the_events_name_them_and_add_up_to_the_whole():
-    engine = run(TOPICS, config())
+    engine = run(TOPICS, config(monitors={"slices": ["shop", "user"]}))
     whole = engine.judgement.windows()[2 * HOUR_US, "final"].quality
     slices = engine.judgement.slices("final", 2 * HOUR_US)
     shops = {of.value: judged for of, judged in slices.items() if of.field == "shop"}
@@ -34,7 +34,7 @@ def test_slices_are_named_as_the_events_name_them_and_add_up_to_the_whole():
 
 
 def test_history_keeps_what_was_said_of_each_slice():
-    engine = run(TOPICS, config(alerts=[]))
+    engine = run(TOPICS, config(alerts=[], monitors={"slices": ["shop", "user"]}))
     kept = [figures for figures in engine.unsaved.history if figures.kind == "slices"]
     assert {figures.window for figures in kept} == {"30m", "2h"}
     assert {"logloss[shop=a]", "coverage[shop=null]", "roc_auc[user=other]"} <= {

@@ -54,7 +54,7 @@ def folder(data, tmp_path, expected):
 
 @pytest.mark.parametrize("place", FAIL_POINTS)
 def test_killed_at(place, folder, expected):
-    for count in (1, 5):
+    for count in (1, 3):
         assert run_child(folder, fails_at=f"{place}:{count}").wait() == -signal.SIGKILL
     assert facts(folder, finish(folder)) == expected
 

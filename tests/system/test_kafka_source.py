@@ -173,12 +173,13 @@ def test_expired_positions_are_refused_until_the_loss_is_accepted(kafka, client,
         "  Accept the loss and go on with the oldest message there is:  riverd run --accept-loss earliest\n"
         "  Accept it and go on with the next one that comes:            riverd run --accept-loss latest"
     )
+    zero = Partition(topic, "0")
     with reading(client, kafka.address, topic, accept_loss="earliest") as source:
-        source.seek(mark)
+        assert source.seek(mark) == {zero: 7}
         assert messages(drain(source)) == TEN[7:]
     assert "loss accepted: " in caplog.text
     with reading(client, kafka.address, topic, accept_loss="latest") as source:
-        source.seek(mark)
+        assert source.seek(mark) == {zero: 10}
         assert drain(source) == []
         kafka.send(topic, [b"new"])
         assert messages(poll_until(source, lambda batches: batches)) == [b"new"]
