@@ -88,7 +88,7 @@ actions = st.one_of(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 @given(plan=st.lists(actions, max_size=25))
 def test_wherever_it_is_cut(mode, plan):
     life = Life(*MODES[mode])

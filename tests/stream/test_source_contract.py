@@ -66,7 +66,10 @@ class Kafka:
         return reading(self.client, self.server.address, self.topic, bounded=bounded, max_message_bytes=LONGEST)
 
 
-@pytest.fixture(params=["memory", "files", *CLIENTS])
+STORED = ["files", *CLIENTS]
+
+
+@pytest.fixture(params=["memory", *STORED])
 def world(request, tmp_path):
     """Somewhere to write messages to, and to read them from: ``FIRST`` is there."""
     if request.param == "memory":
@@ -187,9 +190,8 @@ def test_an_empty_message_is_a_tombstone(world, open_source):
     assert messages(drain(open_source(bounded=True))) == [*FIRST, b"", b"after"]
 
 
+@pytest.mark.parametrize("world", STORED, indirect=True)  # a list in memory has no limit, and is trusted
 def test_a_message_that_is_too_long_is_broken_and_no_other(world, open_source):
-    if isinstance(world, Memory):
-        pytest.skip("a list in memory has no limit")
     world.append(0, [b"x" * LONGEST, b"y" * (LONGEST + 1), b"after"])
     batches = drain(open_source(bounded=True))
     assert messages(batches) == [*FIRST, b"x" * LONGEST, b"y" * LONGEST, b"after"]
@@ -206,18 +208,16 @@ def test_progress_goes_from_nothing_to_all(open_source):
     assert source.progress() == 1.0
 
 
+@pytest.mark.parametrize("world", STORED, indirect=True)  # a list in memory has no limit, and is trusted
 def test_a_mark_beyond_the_end_is_refused(world, open_source, zero):
-    if isinstance(world, Memory):
-        pytest.skip("a list in memory is trusted")
     source = open_source(bounded=True)
     drain(source)
     with pytest.raises(SourceError, match="\n  "):
         open_source(bounded=True).seek({zero: Mark(10**9, source.fingerprint(zero))})
 
 
+@pytest.mark.parametrize("world", STORED, indirect=True)  # a list in memory has no limit, and is trusted
 def test_a_partition_that_is_gone_is_refused(world, open_source):
-    if isinstance(world, Memory):
-        pytest.skip("a list in memory is trusted")
     with pytest.raises(SourceError, match="\n  "):
         open_source(bounded=True).seek({Partition(world.topic, "7"): Mark(5)})
 
