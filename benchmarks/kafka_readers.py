@@ -1,6 +1,6 @@
 """Who reads the topics, each in a process of its own: ``kafka_readers.py riverd|tail|river|quix|quix-river ...``.
 
-A reader's clock runs from its first message to its last effect: start-up and the last checkpoint are left out.
+A reader's clock runs from its first message to its last effect: start-up, and what is stored at the end, are left out.
 """
 
 from __future__ import annotations
@@ -21,27 +21,24 @@ WINDOW = timedelta(minutes=10)
 
 
 class Clock:
-    """Wall and CPU seconds since the first call, and those between two calls by the name of the later."""
+    """Wall and CPU seconds from the first call to the last, and those until each stage was reached."""
 
     def __init__(self) -> None:
         self.stages: dict[str, float] = defaultdict(float)
-        self._began_s: float | None = None
-        self._last_s = self._began_cpu_s = 0.0
+        self._began: tuple[float, float] | None = None
+        self._last = 0.0, 0.0
 
-    def reached(self, place: str) -> None:
-        library, _, stage = place.partition(".")
-        if library != "engine":  # the writer's thread
-            return
-        now_s = time.perf_counter()
-        if self._began_s is None:
-            self._began_s, self._began_cpu_s = now_s, time.process_time()
+    def reached(self, stage: str) -> None:
+        now = time.perf_counter(), time.process_time()
+        if self._began is None:
+            self._began = now
         else:
-            self.stages[stage] += now_s - self._last_s
-        self._last_s = now_s
+            self.stages[stage] += now[0] - self._last[0]
+        self._last = now
 
     def result(self, pairs: int) -> dict[str, Any]:
-        assert self._began_s is not None
-        wall_s, cpu_s = time.perf_counter() - self._began_s, time.process_time() - self._began_cpu_s
+        assert self._began is not None
+        wall_s, cpu_s = (last - began for last, began in zip(self._last, self._began, strict=True))
         return {"pairs": pairs, "wall_s": wall_s, "cpu_s": cpu_s, "stages": self.stages}
 
 
@@ -50,15 +47,15 @@ def riverd(config_path: Path) -> dict[str, Any]:
     from riverd import service
     from riverd.load_config import load_config
 
-    clock, results = Clock(), {}
+    clock = Clock()
 
     def reached(place: str) -> None:
-        clock.reached(place)
-        if place == "engine.stepped":
-            results["last"] = clock.result(0)
+        library, _, stage = place.partition(".")
+        if library == "engine" and stage != "captured":  # what the writer does is no stage of the engine
+            clock.reached(stage)
 
     ran = service.run(load_config(config_path), config_path, until_idle=True, reached=reached)
-    return results["last"] | {"pairs": ran.result["counts"]["resolved"]}
+    return clock.result(ran.result["counts"]["resolved"])
 
 
 def tail(config_path: Path) -> None:
@@ -109,7 +106,7 @@ def river(address: str, pairs: int) -> dict[str, Any]:
     consumer.assign(list(reading))
     while reading:
         for partition, records in consumer.poll(timeout_ms=1000).items():
-            clock.reached("engine.polled")
+            clock.reached("read")
             if records[-1].timestamp >= START_MS + pairs and partition in reading:
                 reading.remove(partition)
                 consumer.pause(partition)
@@ -130,6 +127,7 @@ def river(address: str, pairs: int) -> dict[str, Any]:
                     joined += 1
                 else:
                     early[key] = row["_late"]
+            clock.reached("joined")
     return clock.result(joined)
 
 
@@ -146,7 +144,7 @@ def quix(address: str, pairs: int, *, learning: bool) -> dict[str, Any]:
 
     def merge(event: dict[str, Any] | None, label: dict[str, Any] | None) -> dict[str, Any]:
         nonlocal joined
-        clock.reached("engine.polled")
+        clock.reached("joined")
         assert event is not None
         if label is None:
             if model is not None:
