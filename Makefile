@@ -31,7 +31,7 @@ demo-kafka: .venv/.demo
 	@$(BIN)/python -m deploy.kafka.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 4 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -50,7 +50,7 @@ bench: .venv/.bench
 	.venv/quix/bin/python -m pip install --quiet 'quixstreams>=3.28,<4' 'river>=0.24'
 	@touch $@
 
-bench-kafka: .venv/.bench .venv/quix/.done
+bench-kafka: .venv/.dev .venv/quix/.done
 	$(BIN)/python benchmarks/on_kafka.py
 
 torture: .venv/.dev

@@ -165,7 +165,7 @@ def main() -> None:
     burst_folder = rows.write(WARM_PAIRS + GAP + burst_pairs)
     clients = {client: Result(f"riverd, {client}") for client in GOALS}
     bursts = {client: Result(f"riverd, {client}") for client in GOALS}
-    river = Result("river, plain script with kafka-python")
+    river = Result("plain script: kafka-python, river")
     quix, quix_river = Result("quix-streams, join alone"), Result("quix-streams and river")
     with closing(LocalBroker()) as broker:
         address = broker.address

@@ -9,7 +9,7 @@ import termios
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -59,14 +59,19 @@ def _keys() -> Iterator[Callable[[float], str]]:
     tty.setcbreak(number)  # keys come at once and are not shown; Ctrl-C interrupts as ever
 
     def pressed(within_s: float) -> str:
-        ready = keyboard.select(within_s)
-        return os.read(number, 1).decode(errors="replace") if ready else ""
+        if not keyboard.select(within_s):
+            return ""
+        with suppress(OSError):
+            if key := os.read(number, 1):
+                return key.decode(errors="replace")
+        return "q"  # the terminal has hung up: nobody looks any more
 
     try:
         yield pressed
     finally:
         keyboard.close()
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
+        with suppress(termios.error):
+            termios.tcsetattr(number, termios.TCSADRAIN, before)
 
 
 def _no_key(within_s: float) -> str:

@@ -15,10 +15,12 @@ DEADLINE_S = 30.0
 class Terminal:
     """A process on a terminal of 80 by 24, and all that it has shown."""
 
-    def __init__(self, *command):
+    def __init__(self, *command, deaf_to=()):
         self.pid, self.screen = pty.fork()
         if self.pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
+            for number in deaf_to:
+                signal.signal(number, signal.SIG_IGN)
             os.execve(command[0], command, os.environ | {"TERM": "xterm-256color"})
         fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.shown = b""
@@ -36,6 +38,14 @@ class Terminal:
 
     def press(self, key):
         os.write(self.screen, key)
+
+    def hang_up(self):
+        """Close the terminal, and wait for the process to end."""
+        os.close(self.screen)
+        end_s = time.monotonic() + DEADLINE_S
+        while os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+            assert time.monotonic() < end_s, "it lives on without a terminal"
+            time.sleep(0.02)
 
     def ended(self, *, meanwhile):
         end_s = time.monotonic() + DEADLINE_S

@@ -52,7 +52,8 @@ def test_before_the_first_run(capsys, home):
 def test_after_a_run(capsys):
     database = told(capsys)["database"]
     assert database["schema"] == database["newest_schema"] == REVISIONS[-1]
-    assert [checkpoint["number"] for checkpoint in database["checkpoints"]] == [1]
+    numbers = [checkpoint["number"] for checkpoint in database["checkpoints"]]
+    assert numbers in ([1], [2, 1])  # an alert may have asked for one before the end
     assert database["checkpoints"][0]["bytes"] > 1000
     assert 0 <= database["checkpoints"][0]["age_s"] < 600
     assert database["bytes_per_day"] is None

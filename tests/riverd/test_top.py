@@ -1,5 +1,6 @@
 """``riverd top`` on a terminal of its own: the frame, the wait for one that is restarted, q."""
 
+import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +20,8 @@ def nothing():
     pass
 
 
-def top(url):
-    return Terminal(sys.executable, "-m", "riverd", "top", "--url", url)
+def top(url, **how):
+    return Terminal(sys.executable, "-m", "riverd", "top", "--url", url, **how)
 
 
 @pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")  # what is forked becomes another program at once
@@ -41,6 +42,18 @@ def test_it_shows_the_frame_and_waits_for_one_that_is_restarted(key):
         terminal.press(key)
         assert terminal.ended(meanwhile=poll) == (0 if key == b"q" else 130)
         assert b"Traceback" not in terminal.shown
+    finally:
+        host.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+def test_without_a_terminal_it_ends():
+    host = WebHost(Listen("127.0.0.1", 0), obey=print)
+    try:
+        _wait_until_it_answers(host.listen.url, lambda: host.poll(lambda: STATUS))
+        terminal = top(host.listen.url, deaf_to=[signal.SIGHUP])
+        terminal.until(b"late-flights", meanwhile=lambda: host.poll(lambda: STATUS))
+        terminal.hang_up()
     finally:
         host.close()
 
