@@ -27,7 +27,7 @@ SPEED = ("seconds", "events_per_second")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), count=2500)
+    return write_data(tmp_path_factory.mktemp("data"), count=4000)
 
 
 @pytest.fixture(scope="module")
