@@ -91,7 +91,7 @@ def _listed(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
-def explain(error: BaseException, place: str, path: Path | None) -> StorageError:  # noqa: ARG001
+def explain(error: BaseException, place: str, path: Path | None) -> StorageError:  # noqa: ARG001 - SQLite tells of the disk
     """The driver's error as one that names ``place`` and the remedy."""
     return explain_error(error, place)
 

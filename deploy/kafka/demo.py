@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from zlib import crc32
 
@@ -68,13 +69,7 @@ def _send(address: str) -> Iterator[float]:
 
 
 def _configure(address: str) -> Path:
-    client = "kafka-python"
-    try:
-        import confluent_kafka  # noqa: F401 - whether it is there
-
-        client = "confluent"
-    except ModuleNotFoundError:
-        pass
+    client = "kafka-python" if find_spec("confluent_kafka") is None else "confluent"
     before, _, behind = CONFIG.partition('path = "data"')
     config = before + SOURCE.format(address=address, client=client) + behind.partition("\n")[2]
     for name in ("kafka.db", "kafka.db-wal", "kafka.db-shm"):

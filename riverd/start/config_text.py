@@ -69,7 +69,9 @@ def _positive_when(text: Lines, section: dict[str, Any], label: Label) -> None:
 
 def _labels(text: Lines, inferred: Inferred) -> None:
     labels = inferred.values["labels"]
-    assert inferred.join is not None and inferred.window is not None and inferred.label_time is not None  # noqa: PT018
+    assert inferred.join is not None
+    assert inferred.window is not None
+    assert inferred.label_time is not None
     text.section("labels")
     text.key("topic", labels["topic"])
     text.key("id", labels["id"], inferred.join.label_id.why)
