@@ -16,6 +16,7 @@ from riverd.alert_checks import BEFORE_ALL_TIMES, STALL_RULE
 from riverd.assembly import Parts
 from riverd.config import Config
 from riverd.durations import format_duration
+from riverd.idleness import Idleness
 from riverd.judgement import Judgement
 from riverd.predictions import Served, served
 from riverd.redaction import redact
@@ -25,7 +26,7 @@ from stream.join_state import MIN_MESSAGES, REJECTED_CONFLICT
 from stream.joiner import Step
 from stream.merge import BEGINNING, EVENT, LABEL, Lane, Ordered
 from stream.messages import value_at
-from stream.records import MICROSECONDS, AlertChange, DeadLetter, Events
+from stream.records import AlertChange, DeadLetter, Events
 from stream.source import Batch, Mark, Partition, Source
 from stream.stall import STALLED_SHARE
 
@@ -94,11 +95,13 @@ class Engine:
         self.paused_by: str | None = None  # who paused learning; None: it goes on
         self._bounded = bounded
         self._reached = reached
-        self._monotonic_s = monotonic_s
-        self._behind: set[Partition] = set()
-        self._began_s = monotonic_s()
-        self._active_s: dict[Partition, float] = {}  # when each partition last had a message
-        self._all_idle_since: tuple[float, int] | None = None
+        self._idleness = Idleness(
+            parts.merger,
+            source,
+            idle_after_us=config.source.idle_after,
+            max_skew_us=config.source.max_skew,
+            monotonic_s=monotonic_s,
+        )
 
     def start(self, marks: dict[Partition, Mark], orders: dict[Partition, int]) -> None:
         """Go on at these positions, after records of these times; others begin at their beginning."""
@@ -114,10 +117,12 @@ class Engine:
         self._reached("engine.polled")
         chunks = [self._decode(batch) for batch in batches]
         self._reached("engine.decoded")
-        self._watch_ends(batches)
-        ordered = parts.merger.push(chunks)
-        if not self._bounded:
-            ordered = self._pass_time(ordered)
+        parts.merger.hold(chunks)
+        if self._bounded:
+            self._watch_ends()
+            ordered = parts.merger.release()
+        else:
+            ordered = self._idleness.release([batch.partition for batch in batches])
         self._reached("engine.merged")
         for step in parts.joiner.advance(ordered):
             self._reached("engine.joined")
@@ -187,7 +192,7 @@ class Engine:
 
     def _add(self, partition: Partition, position: int, order: int) -> Lane:
         kind = EVENT if partition.topic == self.config.events.topic else LABEL
-        self._active_s[partition] = self._monotonic_s()
+        self._idleness.add(partition)
         return self.parts.merger.add(partition, kind=kind, position=position, order=order)
 
     def _decode(self, batch: Batch) -> Chunk:
@@ -197,44 +202,10 @@ class Engine:
         assert self.parts.label_decoder is not None  # without one no other topic is read
         return self.parts.label_decoder.decode(batch, lane.number)
 
-    def _watch_ends(self, batches: list[Batch]) -> None:
-        """Let a partition that has ended, or is idle or far behind, no longer hold the others back."""
-        lanes = self.parts.merger.lanes
-        if self._bounded:
-            for partition, lane in lanes.items():
-                lane.live = not self.source.at_end(partition)
-            return
-        now_s, idle_s = self._monotonic_s(), self.config.source.idle_after / MICROSECONDS
-        active = [batch.partition for batch in batches]
-        if active and now_s - max(self._active_s.values()) >= idle_s:
-            # all were silent, say because the brokers were away: what comes first must not overtake the others
-            active = list(lanes)
-        self._active_s |= dict.fromkeys(active, now_s)
-        newest = max((lane.last_order for lane in lanes.values()), default=BEGINNING)
-        for partition, lane in lanes.items():
-            idle = now_s - self._active_s[partition] >= idle_s
-            behind = BEGINNING < lane.last_order < newest - self.config.source.max_skew
-            lane.live = not (self.source.at_end(partition) and (idle or behind))
-            self._say_when_behind(partition, behind=behind and not lane.live and not idle)
-
-    def _say_when_behind(self, partition: Partition, *, behind: bool) -> None:
-        if behind and partition not in self._behind:
-            skew = format_duration(self.config.source.max_skew)
-            log.warning("%s/%s lies more than %s behind the others, which no longer wait for it", *partition, skew)
-        (self._behind.add if behind else self._behind.discard)(partition)
-
-    def _pass_time(self, ordered: Ordered) -> Ordered:
-        """While all partitions are idle, event time goes on with the clock."""
-        lanes = self.parts.merger.lanes.values()
-        if ordered.watermark == BEGINNING or any(lane.live or len(lane) for lane in lanes):
-            self._all_idle_since = None
-            return ordered
-        now_s = self._monotonic_s()
-        if self._all_idle_since is None:
-            self._all_idle_since = now_s, ordered.watermark
-        since_s, from_us = self._all_idle_since
-        self.parts.merger.watermark = max(ordered.watermark, from_us + int((now_s - since_s) * MICROSECONDS))
-        return ordered._replace(watermark=self.parts.merger.watermark)
+    def _watch_ends(self) -> None:
+        """At fixed ends a partition that has ended no longer holds the others back."""
+        for partition, lane in self.parts.merger.lanes.items():
+            lane.live = not self.source.at_end(partition)
 
     def _bury(self, step: Step, ordered: Ordered) -> None:
         """Keep what was rejected as dead letters, with place and reason."""
@@ -276,8 +247,7 @@ class Engine:
     @property
     def silent_s(self) -> float:
         """Wall-clock seconds since the last message, or since the first partition was found."""
-        now_s = self._monotonic_s()
-        return now_s - max(self._active_s.values(), default=self._began_s)
+        return self._idleness.silent_s
 
     def _tick_without_time(self) -> None:
         """No message had a time yet: their number takes its place, and what fires does so before all times."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 
 import xxhash
@@ -145,6 +146,12 @@ class FileSource:
 
     def at_end(self, partition: Partition) -> bool:
         return partition in self._gone or self._tails[partition].at_end()
+
+    def looked_s(self) -> float:
+        return inf
+
+    def look_soon(self) -> None:
+        pass
 
     def fingerprint(self, partition: Partition) -> str:
         gone = self._gone.get(partition)

@@ -302,6 +302,12 @@ class KafkaSource:
         # while no broker answers nobody knows
         return self._bounded or self._monotonic_s() - self._seen.at_s < FRESH_S
 
+    def looked_s(self) -> float:
+        return self._seen.at_s
+
+    def look_soon(self) -> None:
+        self._watch.look_soon()
+
     def fingerprint(self, partition: Partition) -> str:
         return make_fingerprint(self._ids[partition.topic], self._lanes[partition].begin)
 

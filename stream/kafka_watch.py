@@ -13,6 +13,7 @@ from stream.source import Partition, SourceError
 log = logging.getLogger("riverd")
 
 CLOSE_S = 1.0  # a look that hangs is left behind
+SOON_S = 0.2  # between two looks when somebody waits for them
 
 
 class Range(NamedTuple):
@@ -40,7 +41,7 @@ class Watch:
     topics
         Names of the topics.
     interval_s
-        Wall time between two looks.
+        Wall time between two looks when nobody waits for one.
     monotonic_s
         Seconds of a clock that never goes back.
 
@@ -67,6 +68,7 @@ class Watch:
         self._interval_s = interval_s
         self._monotonic_s = monotonic_s
         self._stop = threading.Event()
+        self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="riverd-kafka-watch", daemon=True)
         self.fault: SourceError | None = None
         self.latest = Sighting(monotonic_s(), {}, {})
@@ -91,14 +93,18 @@ class Watch:
     def start(self) -> None:
         self._thread.start()
 
+    def look_soon(self) -> None:
+        self._wanted.set()
+
     def close(self) -> None:
         self._stop.set()
+        self._wanted.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         silent_since_s: float | None = None
-        while not self._stop.wait(self._interval_s):
+        while not self._pause():
             began_s = self._monotonic_s()
             try:
                 self.look()
@@ -113,3 +119,11 @@ class Watch:
                 if silent_since_s is not None:
                     log.warning("Kafka answers again, after %.0f s", self._monotonic_s() - silent_since_s)
                 silent_since_s = None
+
+    def _pause(self) -> bool:
+        """Wait until the next look is due; True when there is to be none."""
+        soon_s = min(SOON_S, self._interval_s)
+        if not self._stop.wait(soon_s):
+            self._wanted.wait(self._interval_s - soon_s)
+            self._wanted.clear()
+        return self._stop.is_set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import inf
 
 import numpy as np
 
@@ -46,6 +47,12 @@ class MemorySource:
 
     def at_end(self, partition: Partition) -> bool:
         return self._positions.setdefault(partition, 0) >= self._end(partition)
+
+    def looked_s(self) -> float:
+        return inf
+
+    def look_soon(self) -> None:
+        pass
 
     def fingerprint(self, partition: Partition) -> str:  # noqa: ARG002 - a list is never another one
         return ""

@@ -42,7 +42,7 @@ class Lane:
     partition: Partition
     kind: int
     number: int  # stands for the partition in the columns
-    last_order: int = BEGINNING  # of the last record that was pushed
+    last_order: int = BEGINNING  # of the last record that was taken in
     released_order: int = BEGINNING
     released_position: int = 0
     fetched_position: int = 0
@@ -69,8 +69,9 @@ class Merger:
         self._labels_empty = labels_empty
         self.lanes: dict[Partition, Lane] = {}
         self.watermark = BEGINNING
+        self.settled = END  # up to here nothing can come any more from lanes that are not live
         self._from, self._to = BEGINNING, END
-        self._pushed: list[list[Chunk]] = []  # by lane: the messages behind what was released last
+        self._behind: list[list[Chunk]] = []  # by lane: the messages behind what was released last
 
     def add(self, partition: Partition, *, kind: int, position: int = 0, order: int = BEGINNING) -> Lane:
         """Take a partition in, to go on at ``position`` after a record of time ``order``."""
@@ -87,11 +88,14 @@ class Merger:
         """The partitions that should be polled: those with few records waiting for the others."""
         return [partition for partition, lane in self.lanes.items() if len(lane) < at_most and not lane.closed]
 
-    def push(self, chunks: Iterable[Chunk]) -> Ordered:
-        """Take newly decoded records and release what is in order; columns belong to the caller then."""
+    def hold(self, chunks: Iterable[Chunk]) -> None:
+        """Take newly decoded records in."""
         for chunk in chunks:
             self._append(self.lanes[chunk.partition], chunk)
-        self._pushed = [lane.chunks for lane in self.lanes.values()]
+
+    def release(self) -> Ordered:
+        """Hand out what is in order; columns belong to the caller then."""
+        self._behind = [lane.chunks for lane in self.lanes.values()]
         lanes = sorted(self.lanes.values(), key=lambda lane: (lane.kind, lane.partition))
         events, event_ends = _pool(self._events_empty, [lane for lane in lanes if lane.kind == EVENT])
         labels, label_ends = _pool(self._labels_empty, [lane for lane in lanes if lane.kind == LABEL])
@@ -113,7 +117,7 @@ class Merger:
 
     def message(self, number: int, position: int) -> tuple[Partition, bytes, str | None]:
         """Where a record that was just released came from, its raw message, and why it is dead if it is."""
-        for chunk in self._pushed[number]:
+        for chunk in self._behind[number]:
             if position < chunk.next_position:
                 index = int(np.searchsorted(chunk.columns.position, position))
                 return chunk.partition, chunk.messages[index], chunk.reasons.get(position)
@@ -124,7 +128,7 @@ class Merger:
         found = [b""] * len(numbers)
         for number in np.unique(numbers).tolist():
             mine = np.flatnonzero(numbers == number)
-            chunks = self._pushed[number]
+            chunks = self._behind[number]
             of = np.searchsorted([chunk.next_position for chunk in chunks], positions[mine], side="right")
             for c in np.unique(of).tolist():
                 which = mine[of == c]
@@ -152,7 +156,8 @@ class Merger:
 
     def _bound(self, lanes: Sequence[Lane]) -> tuple[int, int]:
         """The time and the rank of the lane up to which records are complete."""
-        frontiers = [(lane.last_order, rank) for rank, lane in enumerate(lanes) if lane.live and not lane.closed]
+        open_lanes = [(rank, lane) for rank, lane in enumerate(lanes) if not lane.closed]
+        frontiers = [(lane.last_order, rank) if lane.live else (self.settled, len(lanes)) for rank, lane in open_lanes]
         return min(frontiers, default=(END, len(lanes)))
 
     def _leave(self, lane: Lane, pool: Events | Labels, start: int, head: int, end: int) -> None:

@@ -60,7 +60,13 @@ class Source(Protocol):
         """At most ``max_records`` messages of each wanted partition that has any."""
 
     def at_end(self, partition: Partition) -> bool:
-        """Nothing is left to poll now: for ever, when the ends are fixed."""
+        """Nothing was left to poll when the ends were looked at last: for ever, when they are fixed."""
+
+    def looked_s(self) -> float:
+        """When that was, in seconds of the monotonic clock; infinite where ``at_end`` looks itself."""
+
+    def look_soon(self) -> None:
+        """Somebody waits for what ``at_end`` will say."""
 
     def fingerprint(self, partition: Partition) -> str:
         """What a mark needs to know the partition again."""

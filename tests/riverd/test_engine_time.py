@@ -15,17 +15,43 @@ from tests.riverd.streams import MINUTE_US, NOW_US, START_US, WINDOW_US, config,
 EVENTS, LABELS = Partition("events", "0"), Partition("labels", "0")
 
 
+class Glanced(MemorySource):
+    """Like a broker: it knows the ends from when it looked last, and delivers of each partition when it likes."""
+
+    def __init__(self, topics):
+        super().__init__(topics, bounded=False)
+        self.withheld, self.wanted = set(), False
+        self.look(0.0)
+
+    def look(self, now_s):
+        self.at_s, self.wanted = now_s, False
+        self.ends = {partition: self._end(partition) for partition in self._topics}
+
+    def poll(self, wanted, max_records):
+        return super().poll(set(wanted) - self.withheld, max_records)
+
+    def at_end(self, partition):
+        return self._positions[partition] >= self.ends[partition]
+
+    def looked_s(self):
+        return self.at_s
+
+    def look_soon(self):
+        self.wanted = True
+
+
 class Tailed:
     """An engine on topics that grow, and a clock that the test moves."""
 
-    def __init__(self, *, partitions=(EVENTS, LABELS), **sections):
+    def __init__(self, *, partitions=(EVENTS, LABELS), source=None, **sections):
         self.topics = {partition: [] for partition in partitions}
         self.now_s = 50.0
+        self.source = MemorySource(self.topics, bounded=False) if source is None else source(self.topics)
         settings = config(source={"idle_after": "10s", "max_skew": "1h"}, **sections)
         self.engine = Engine(
             settings,
             assemble(settings, now_us=lambda: NOW_US),
-            MemorySource(self.topics, bounded=False),
+            self.source,
             bounded=False,
             monotonic_s=lambda: self.now_s,
         )
@@ -46,6 +72,10 @@ class Tailed:
         self.topics[partition].append(
             json.dumps({"id": f"e{number}", "at": to_text(START_US + time_us), "y": True}).encode()
         )
+
+    def look(self):
+        self.now_s += 0.1
+        self.source.look(self.now_s)
 
     def counts(self, *, after_s=0.0):
         """Take what is there, let so much time pass, and take what comes of that."""
@@ -99,6 +129,37 @@ def test_one_far_behind_the_others_does_not_hold_them_back():
     tailed.event(3, 61 * MINUTE_US)
     tailed.label(3, 61 * MINUTE_US)
     assert tailed.counts()["events"] == 2  # the last one waits for a label of the same time
+
+
+def test_nothing_overtakes_what_was_there_before_it_was_fetched():
+    tailed = Tailed(source=Glanced)
+    tailed.label(0, 0)
+    tailed.counts(after_s=5)
+    tailed.look()
+    tailed.label(0, MICROSECONDS)
+    tailed.counts(after_s=6)  # the labels are not silent, the events are idle
+    tailed.source.withheld = {EVENTS}  # as while a fetch of it is under way
+    tailed.event(1, MINUTE_US)
+    tailed.label(1, 10 * MINUTE_US)
+    assert tailed.counts()["labels"] == 1
+    assert tailed.source.wanted
+    tailed.look()  # sees the event, which was there before the label was fetched
+    assert tailed.counts()["labels"] == 1
+    tailed.source.withheld = set()
+    tailed.event(2, 10 * MINUTE_US)
+    counts = tailed.counts()
+    assert (counts["matched"], counts["events"], counts["labels"]) == (1, 1, 3)
+
+
+def test_what_was_fetched_waits_for_no_more_than_the_next_look():
+    tailed = Tailed(source=Glanced)
+    for number in range(4):
+        tailed.label(number, number * MINUTE_US)
+        counts = tailed.counts(after_s=11)
+        assert counts["labels"] == number
+        tailed.look()
+        assert tailed.counts()["labels"] == number + 1
+    assert not tailed.source.wanted  # nothing waits
 
 
 def test_while_all_are_idle_time_passes_and_windows_end():

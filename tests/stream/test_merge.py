@@ -76,6 +76,11 @@ def merger_of(streams):
     return merger
 
 
+def push(merger, chunks):
+    merger.hold(chunks)
+    return merger.release()
+
+
 class Reader:
     """Polls streams into a merger as the engine does, and remembers what came out."""
 
@@ -104,7 +109,7 @@ class Reader:
                     chunks.append(stream.chunk(first, last, lane.number))
                     self.next[stream.partition] = last
             lane.live = not self.at_end(stream)
-        ordered = self.merger.push(chunks)
+        ordered = push(self.merger, chunks)
         for kind, record in zip(ordered.kind.tolist(), ordered.record.tolist(), strict=True):
             columns = ordered.events if kind == EVENT else ordered.labels
             position = int(columns.position[record])
@@ -219,20 +224,20 @@ def test_equal_times_are_labels_first_then_topic_and_partition():
 def test_a_partition_that_was_left_out_does_not_go_behind_the_watermark():
     lively, silent = (Stream(Partition("t", name), EVENT, [(time, SOUND)]) for name, time in (("0", 9), ("1", 3)))
     merger = merger_of([lively, silent])
-    assert len(merger.push([lively.chunk(0, 1, 0)]).kind) == 0  # the other might bring something older
+    assert len(push(merger, [lively.chunk(0, 1, 0)]).kind) == 0  # the other might bring something older
     merger.lanes[silent.partition].live = False
-    assert merger.push([]).events.order.tolist() == [9]
+    assert merger.release().events.order.tolist() == [9]
     merger.lanes[silent.partition].live = True
-    ordered = merger.push([silent.chunk(0, 1, 1)])
+    ordered = push(merger, [silent.chunk(0, 1, 1)])
     assert (ordered.events.time.tolist(), ordered.events.order.tolist(), len(ordered.kind)) == ([3], [9], 0)
     merger.lanes[lively.partition].live = False
-    assert len(merger.push([]).kind) == 1
+    assert len(merger.release().kind) == 1
 
 
 def test_a_message_that_was_not_released_last_is_not_found():
     stream = Stream(Partition("t", "0"), EVENT, [(1, SOUND)])
     merger = merger_of([stream])
-    merger.push([stream.chunk(0, 1, 0)])
-    merger.push([])
+    push(merger, [stream.chunk(0, 1, 0)])
+    merger.release()
     with pytest.raises(LookupError, match="lane 0 has not released a message at 0"):
         merger.message(0, 0)

@@ -67,7 +67,8 @@ def run(folder, names, *, labelled, poll_records):
             chunks.append((events if lane.kind == EVENT else labels).decode(batch, lane.number))
         for partition, lane in merger.lanes.items():
             lane.live = not source.at_end(partition)
-        for _ in joiner.advance(merger.push(chunks)):
+        merger.hold(chunks)
+        for _ in joiner.advance(merger.release()):
             pass
         first, last, state = joiner.first_row, joiner.table.next, joiner.state()
         table = RowTable()

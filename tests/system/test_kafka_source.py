@@ -330,7 +330,7 @@ def test_access_denied(kafka, client):
     # kafka-python may lose what the broker says before it closes a TLS connection
     said = "(Authentication failed|socket disconnected)" if client == "kafka-python" else "Authentication failed"
     with pytest.raises(SourceError, match=rf"{said}.*\n  .*RIVERD_KAFKA_PASSWORD"):
-        reading(client, address, "x", security=wrong, start_timeout_s=2.0).__enter__()
+        reading(client, address, "x", security=wrong, start_timeout_s=6.0).__enter__()
     topic = kafka.topic()
     with pytest.raises(SourceError, match=r"(?i)Kafka denies access: .*authoriz.*\n  See \[source\] sasl_username"):
         reading(client, address, topic, security=secure(kafka), start_timeout_s=1.0).__enter__()
