@@ -13,7 +13,7 @@ from stream.source import Partition, SourceError
 log = logging.getLogger("riverd")
 
 CLOSE_S = 1.0  # a look that hangs is left behind
-SOON_S = 0.2  # between two looks when somebody waits for them
+SOON_S = 0.1  # between two looks when somebody waits for them
 
 
 class Range(NamedTuple):
