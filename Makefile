@@ -30,7 +30,12 @@ demo: .venv/.demo
 demo-kafka: .venv/.demo
 	@$(BIN)/python -m deploy.kafka.demo
 
-test: .venv/.dev
+# what was compiled of a caller does not notice a change to what it inlined
+.venv/.kernels: models/kernels/*.py | .venv/bin/python
+	rm -f models/kernels/__pycache__/*.nb?
+	@touch $@
+
+test: .venv/.dev .venv/.kernels
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev

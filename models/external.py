@@ -19,7 +19,7 @@ MOST_LOGIT = 36.0  # of a score of 0 or 1: as certain as float64 can say
 class ExternalModel:
     """Takes the score that each event brings. It learns nothing, so it has nothing to store."""
 
-    width = 0
+    cells = said = slot_bytes = 0
     sha256 = hashlib.sha256(b"").hexdigest()
 
     def run(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
@@ -32,7 +32,7 @@ class ExternalModel:
     def mark_dirty(self, blocks: Iterable[int]) -> None:
         """There are none."""
 
-    def block(self, number: int) -> NDArray[np.float64]:
+    def block(self, number: int) -> dict[str, NDArray[Any]]:
         raise LookupError(f"an external model has no block {number}")
 
     def small_state(self) -> dict[str, NDArray[Any]]:
@@ -41,7 +41,9 @@ class ExternalModel:
     def whole_state(self) -> dict[str, NDArray[Any]]:
         return {}
 
-    def restore(self, small_state: Mapping[str, NDArray[Any]], blocks: Mapping[int, NDArray[np.float64]]) -> None:
+    def restore(
+        self, small_state: Mapping[str, NDArray[Any]], blocks: Mapping[int, Mapping[str, NDArray[Any]]]
+    ) -> None:
         """There is nothing to restore."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,47 +12,75 @@ from numpy.typing import NDArray
 from river import base
 from river.utils import dataframe
 
-from models import kernels
 from models.features import Columns, columns_of_dict, columns_of_frame
+from models.kernels import walk
+from models.kernels.layout import new_scratch
+from models.kernels.sigmoid import sigmoid
+from models.learner import is_mixed, make_settings, new_state_of, said_of
 from models.plan import Plan, make_plan
-from models.state import DROPPED, new_state, sha256
+from models.state import ASKED, DROPPED, OF_NUMBERS, sha256, with_numbers
 
 MAX_NUMBERS = 1 << 16  # number columns with statistics of their own
+WORKING_MEMORY = ("_plans", "_slots", "_scratch")  # of which nothing is stored
+MAX_PLANS = 1 << 10  # sets of names whose layout is remembered
 MAX_IMPORTANCE = 1e9  # more says nothing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """What was said of an event, and on what grounds: ``learn`` needs exactly this."""
 
     logit: float
-    slots: NDArray[np.uint32]
-    values: NDArray[np.float32]
+    number: int  # of the events asked up to here, this one included
+    said: NDArray[np.float32]  # (1, k): logits of experts and mixers, and the bound; k = 0 with FTRL alone
+    cells: NDArray[np.uint32]
+    entries: NDArray[np.uint64]  # what the cells are about
+    bias: int  # slot of the bias
 
     @property
     def probability(self) -> float:
-        return float(kernels.sigmoid(self.logit))
+        return float(sigmoid(self.logit))
+
+    @property
+    def slots(self) -> NDArray[np.int64]:
+        """Where the event's features lie among the weights, the bias first, hats of numbers last."""
+        return self._expanded()[0]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The features' values, in the order of ``slots``."""
+        return self._expanded()[1]
+
+    def _expanded(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        width = 1 + 3 * len(self.cells)  # a cell stands for two slots at most
+        slots, values = np.empty(width, np.int64), np.empty(width)
+        _, size = walk.slots_and_values(self.entries, self.bias, self.cells, slots, values)
+        return slots[:size], values[:size]
 
 
 class LogisticRegression(base.MiniBatchClassifier):
-    """Logistic regression with FTRL-Proximal that takes raw events and late labels.
+    """Logistic regression that takes raw events and late labels, and needs no settings.
 
     Text and booleans are hashed as categories, numbers are standardised by the statistics of earlier
-    events, and a missing value is a feature of its own. With labels that come late, ``ask`` when the event
-    happens and ``learn`` what was asked when its label comes; ``learn_one`` does both at once.
+    events and get a curve of their own, and a missing value is a feature of its own. With labels that come
+    late, ``ask`` when the event happens and ``learn`` what was asked when its label comes; where none will come,
+    ``drop`` it. ``learn_one`` asks and learns at once.
 
     Parameters
     ----------
+    expert
+        "mixture" learns at several rates at once and mixes what they say: docs/learner.md. "ftrl" is one
+        FTRL-Proximal, without curves.
     alpha
-        Learning rate of each coordinate before its gradients have shrunk it.
+        "ftrl": learning rate of each coordinate before its gradients have shrunk it; 0.3 if None.
     beta
-        Steps that keep the first learning rate.
+        "ftrl": steps that keep the first learning rate; 1 if None.
     l1
-        Weights whose evidence stays below it are exactly zero.
+        "ftrl": weights whose evidence stays below it are exactly zero.
     l2
         Pull of every weight towards zero. Neither penalty touches the bias.
     bits
-        There are 2^bits weights; two features that share one by chance are learned as one.
+        There are 2^bits slots; two features that share one by chance are learned as one.
     crosses
         Pairs of categories whose combinations are features too.
 
@@ -62,7 +89,7 @@ class LogisticRegression(base.MiniBatchClassifier):
     >>> from river import datasets, evaluate, metrics
     >>> loss = evaluate.progressive_val_score(datasets.Phishing(), LogisticRegression(), metrics.LogLoss())
     >>> round(loss.get(), 4)
-    0.261
+    0.2338
 
     Labels that come 100 events late are learned as they were asked:
 
@@ -76,63 +103,57 @@ class LogisticRegression(base.MiniBatchClassifier):
     ...         loss.update(y, prediction.probability)
     ...         model.learn(prediction, y)
     >>> round(loss.get(), 4)
-    0.3015
-
-    References
-    ----------
-    McMahan et al., "Ad click prediction: a view from the trenches", KDD 2013, algorithm 1.
+    0.2839
     """
 
     def __init__(
         self,
         *,
-        alpha: float = 0.3,
-        beta: float = 1.0,
+        expert: str = "mixture",
+        alpha: float | None = None,
+        beta: float | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
         bits: int = 18,
         crosses: Sequence[tuple[str, str]] | None = None,
     ) -> None:
-        if not 0 < alpha < math.inf:
-            raise ValueError(f"alpha must be positive and finite, not {alpha}")
-        if not all(0 <= constant < math.inf for constant in (beta, l1, l2)):
-            raise ValueError(f"beta, l1 and l2 must be finite and not negative: {beta}, {l1}, {l2}")
-        if not 1 <= bits <= 30:
-            raise ValueError(f"bits must be between 1 and 30, not {bits}")
+        self.expert = expert
         self.alpha = alpha
         self.beta = beta
         self.l1 = l1
         self.l2 = l2
         self.bits = bits
         self.crosses = crosses
-        self._state = new_state(bits=bits, numbers=0)
+        if not 1 <= bits <= 30:
+            raise ValueError(f"bits must be between 1 and 30, not {bits}")
+        self._settings = make_settings(expert, alpha=alpha, beta=beta, l1=l1, l2=l2)
+        self._state = new_state_of(self._settings, bits=bits, numbers=())
         self._columns: dict[str, int] = {}
+        self._plans: dict[Any, Plan] = {}
+        self._resize(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in WORKING_MEMORY}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        vars(self).update(kept)
+        self._plans = {}
+        self._resize(1)
 
     @classmethod
     def _unit_test_params(cls):  # noqa: ANN206 - river's own signature
         yield {"bits": 12}
+        yield {"bits": 12, "expert": "ftrl"}
 
     def ask(self, x: Mapping[Any, Any]) -> Prediction:
         """Score the event as it is now and let it move the statistics of its numbers."""
         columns = columns_of_dict(x, self._columns)
         self._admit(columns.number_names)
         plan = self._plan(columns)
-        slots, values = np.empty(plan.width, np.uint32), np.empty(plan.width, np.float32)
-        size, logit = kernels.ask(
-            plan.entries,
-            columns.categories,
-            columns.numbers,
-            columns.words,
-            0,
-            self._state,
-            self._bias,
-            self._settings,
-            slots,
-            values,
-            0,
-            kernels.new_scratch(plan.width),
-        )
-        return Prediction(logit, slots[:size], values[:size])
+        cells, said, logits = np.empty(plan.cells, np.uint32), self._new_said(1), np.empty(1)
+        count = self._ask(plan, columns, cells, said, logits, moving=True)
+        number = int(self._state.counters[ASKED])
+        return Prediction(float(logits[0]), number, said, cells[:count], plan.entries, self._bias)
 
     def learn(self, prediction: Prediction, y: base.typing.ClfTarget, w: float = 1.0) -> None:
         """Learn the outcome of an event that was asked, with the features of that moment.
@@ -140,30 +161,39 @@ class LogisticRegression(base.MiniBatchClassifier):
         Raises
         ------
         ValueError
-            A label that is not 0 or 1, a weight outside 0 to 1e9, or a prediction of a model with other bits.
+            A label that is not 0 or 1, a weight outside 0 to 1e9, or a prediction of a model of another kind.
             Nothing is learned.
         """
         label, importance = _as_label(y), _as_importance(w)
-        size = len(prediction.slots)
-        if prediction.slots[0] != self._bias:  # a foreign slot would write beyond the weights
-            raise ValueError(f"the prediction was made by a model with other bits than {self.bits}; learn it there")
-        kernels.learn(
-            self._state.weights,
-            self._state.dirty,
-            self._state.counters,
+        self._check_own(prediction)
+        self._resize(1 + 3 * len(prediction.cells))
+        walk.learn(
+            prediction.entries,
+            self._state,
+            self._bias,
             self._settings,
-            prediction.slots,
-            prediction.values,
-            0,
-            size,
+            prediction.cells,
+            prediction.said,
+            prediction.logit,
+            float(self._state.counters[ASKED] - prediction.number),
             label,
             importance,
-            kernels.new_scratch(size),
+            self._slots,
+            self._scratch,
         )
 
-    def drop(self, prediction: Prediction) -> None:  # noqa: ARG002 - the mixture will need it
-        """No label will come for this prediction."""
+    def drop(self, prediction: Prediction) -> None:
+        """No label will come for this prediction: nothing is learned, and nobody waits for it any more."""
+        self._check_own(prediction)
         self._state.counters[DROPPED] += 1
+
+    def _check_own(self, prediction: Prediction) -> None:
+        if prediction.bias != self._bias or prediction.said.shape[1] != said_of(self._settings):
+            # a foreign slot would write beyond the weights
+            raise ValueError(
+                f"the prediction was made by a model with other bits or another expert than {self.bits} and "
+                f"{self.expert!r}; learn it there"
+            )
 
     def learn_one(self, x: Mapping[Any, Any], y: base.typing.ClfTarget, w: float = 1.0) -> None:
         """Ask and learn at once: the label is there with the event."""
@@ -171,7 +201,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         self.learn(self.ask(x), y, w)
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:  # noqa: ARG002
-        p = float(kernels.sigmoid(self._score(columns_of_dict(x, self._columns))[0]))
+        p = float(sigmoid(self._score(columns_of_dict(x, self._columns))[0]))
         return {False: 1.0 - p, True: p}
 
     def learn_many(self, X: Any, y: Any, w: Any = None) -> None:  # noqa: N803 - river's name
@@ -185,7 +215,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             raise ValueError(f"{len(columns.numbers)} rows, {len(labels)} labels, {len(importance)} weights")
         self._admit(columns.number_names)
         plan = self._plan(columns)
-        kernels.ask_and_learn_many(
+        walk.ask_and_learn(
             plan.entries,
             columns.categories,
             columns.numbers,
@@ -195,9 +225,10 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._state,
             self._bias,
             self._settings,
-            np.empty(plan.width, np.uint32),
-            np.empty(plan.width, np.float32),
-            kernels.new_scratch(plan.width),
+            np.empty(plan.cells, np.uint32),
+            self._new_said(1),
+            self._slots,
+            self._scratch,
         )
 
     def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
@@ -215,45 +246,71 @@ class LogisticRegression(base.MiniBatchClassifier):
     def sha256(self) -> str:
         """Digest of all that was learned, whatever the order in which numbers became known."""
         by_name = [self._columns[name] for name in sorted(self._columns)]
-        return sha256(self._state._replace(statistics=self._state.statistics[by_name]))
+        of_numbers = {name: getattr(self._state, name) for name in OF_NUMBERS}
+        return sha256(
+            self._state._replace(**{name: array[by_name] for name, array in of_numbers.items() if len(array)})
+        )
 
     @property
     def _bias(self) -> int:
         return 1 << self.bits
 
-    @property
-    def _settings(self) -> kernels.Settings:
-        return kernels.Settings(float(self.alpha), float(self.beta), float(self.l1), float(self.l2))
+    def _new_said(self, rows: int) -> NDArray[np.float32]:
+        return np.zeros((rows, said_of(self._settings)), np.float32)
 
     def _admit(self, names: Sequence[str]) -> None:
         """Give new numbers statistics of their own, in the order of their names."""
         new = sorted(name for name in names if name not in self._columns)[: MAX_NUMBERS - len(self._columns)]
         if new:
+            self._state = with_numbers(self._state, new, known=len(self._columns), ranks=is_mixed(self._settings))
             self._columns.update({name: len(self._columns) + i for i, name in enumerate(new)})
-            grown = np.vstack([self._state.statistics, np.zeros((len(new), 4))])
-            self._state = self._state._replace(statistics=grown)
+            self._plans.clear()  # there a new number may be known as one too many
 
     def _plan(self, columns: Columns) -> Plan:
-        return make_plan(
-            categories=columns.category_names,
-            numbers=columns.number_names,
-            words=columns.word_names,
-            crosses=self.crosses or (),
-            # a name without statistics of its own is encoded by its sign
-            statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
-        )
+        names = columns.category_names, columns.number_names, columns.word_names
+        plan = self._plans.get(names)
+        if plan is None:
+            plan = make_plan(
+                categories=columns.category_names,
+                numbers=columns.number_names,
+                words=columns.word_names,
+                crosses=self.crosses or (),
+                # a name without statistics of its own is encoded by its sign
+                statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
+            )
+            if len(self._plans) >= MAX_PLANS:
+                self._plans.clear()
+            self._plans[names] = plan
+            self._resize(plan.width)
+        return plan
+
+    def _resize(self, width: int) -> None:
+        if not hasattr(self, "_slots") or width > len(self._slots):
+            self._slots, self._scratch = np.empty(width, np.int64), new_scratch(width)
 
     def _columns_of(self, frame: nw.DataFrame[Any]) -> Columns:
         return columns_of_frame(frame, self._columns)
 
     def _probabilities(self, frame: nw.DataFrame[Any]) -> NDArray[np.float64]:
-        logits = self._score(self._columns_of(frame))
-        return np.array([kernels.sigmoid(logit) for logit in logits], dtype=np.float64)
+        return np.array([sigmoid(logit) for logit in self._score(self._columns_of(frame))], dtype=np.float64)
 
     def _score(self, columns: Columns) -> NDArray[np.float64]:
         plan = self._plan(columns)
         logits = np.empty(len(columns.numbers))
-        kernels.score_many(
+        self._ask(plan, columns, np.empty(plan.cells, np.uint32), self._new_said(len(logits)), logits, moving=False)
+        return logits
+
+    def _ask(
+        self,
+        plan: Plan,
+        columns: Columns,
+        cells: NDArray[np.uint32],
+        said: NDArray[np.float32],
+        logits: NDArray[np.float64],
+        *,
+        moving: bool,
+    ) -> int:
+        count = walk.ask(
             plan.entries,
             columns.categories,
             columns.numbers,
@@ -261,12 +318,14 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._state,
             self._bias,
             self._settings,
-            np.empty(plan.width, np.uint32),
-            np.empty(plan.width, np.float32),
-            kernels.new_scratch(plan.width),
+            cells,
+            said,
             logits,
+            self._slots,
+            self._scratch,
+            moving,
         )
-        return logits
+        return int(count)
 
 
 def _as_sequence(values: Any) -> Any:
@@ -289,7 +348,7 @@ def _as_label(y: Any) -> float:
 def _as_importance(w: Any) -> float:
     try:
         if 0.0 <= w <= MAX_IMPORTANCE:
-            return float(w)
+            return float(np.float32(w))  # as the daemon keeps it
     except (TypeError, ValueError):
         pass
     raise ValueError(f"a weight is a number from 0 to {MAX_IMPORTANCE:g}, not {w!r}")

@@ -12,25 +12,32 @@ from models.hashing import NULL, hash_feature, hash_text
 from stream.records import MAX_WORDS
 
 CATEGORY, NUMBER, CROSS, WORDS = 0, 1, 2, 3
-PLAN_COLUMNS = 5
+PLAN_COLUMNS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the encoder walks, one row of ``entries`` per feature, sorted by name.
 
-    A row is (kind, column, second column or statistics column, hash of the name, hash of its null):
+    A row is (kind, column, second column or statistics column, hash of the name, of its null, of its rank):
     a category reads ``categories[column]``, a number ``numbers[column]`` with its statistics, a cross mixes two
     category columns, and words are ``words[column]`` and those after it, until a zero.
     """
 
-    entries: NDArray[np.uint64]  # (features, 5)
+    entries: NDArray[np.uint64]  # (features, 6)
 
     @property
     def width(self) -> int:
-        """The most entries that one event can have, the bias included."""
-        lists = int((self.entries[:, 0] == WORDS).sum())
-        return len(self.entries) + 1 + (MAX_WORDS - 1) * lists
+        """The most slots that one event can have, the bias included."""
+        return 1 + len(self.entries) + 2 * self._count(NUMBER) + (MAX_WORDS - 1) * self._count(WORDS)
+
+    @property
+    def cells(self) -> int:
+        """The most cells that one event can have."""
+        return 1 + len(self.entries) + self._count(NUMBER) + MAX_WORDS * self._count(WORDS)
+
+    def _count(self, kind: int) -> int:
+        return int((self.entries[:, 0] == kind).sum())
 
 
 def cross_name(pair: Sequence[str]) -> str:
@@ -51,14 +58,15 @@ def make_plan(
     is left out.
     """
     place = {name: column for column, name in enumerate(categories)}
-    rows: list[tuple[str, tuple[int, int, int, int, int]]] = []
+    rows: list[tuple[str, tuple[int, ...]]] = []
     for name, column in place.items():
-        rows.append((name, (CATEGORY, column, 0, 0, 0)))
+        rows.append((name, (CATEGORY, column, 0, 0, 0, 0)))
     for column, name in enumerate(numbers):
-        rows.append((name, (NUMBER, column, statistics[name], hash_text(name), hash_feature(name, NULL))))
+        hashes = hash_text(name), hash_feature(name, NULL), hash_text(f"{name}#r")
+        rows.append((name, (NUMBER, column, statistics[name], *hashes)))
     for first, second in crosses:
         if first in place and second in place:
-            rows.append((cross_name((first, second)), (CROSS, place[first], place[second], 0, 0)))
-    rows += [(name, (WORDS, MAX_WORDS * column, 0, 0, 0)) for column, name in enumerate(words)]
+            rows.append((cross_name((first, second)), (CROSS, place[first], place[second], 0, 0, 0)))
+    rows += [(name, (WORDS, MAX_WORDS * column, 0, 0, 0, 0)) for column, name in enumerate(words)]
     rows.sort()
     return Plan(np.array([row for _, row in rows], dtype=np.uint64).reshape(len(rows), PLAN_COLUMNS))

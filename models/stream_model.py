@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import kernels
+from models.kernels import walk
+from models.kernels.layout import new_scratch
+from models.learner import new_state_of, said_of
 from models.plan import make_plan
-from models.state import BLOCK_SLOTS, new_state, sha256
+from models.state import BLOCK_SLOTS, SMALL, sha256
 from stream.records import Events, Ops, Rows
 
 
@@ -19,7 +22,7 @@ class StreamModel:
     Parameters
     ----------
     settings
-        The constants of FTRL-Proximal.
+        From ``make_settings``.
     bits
         There are 2^bits slots.
     categories, numbers, words
@@ -30,7 +33,7 @@ class StreamModel:
 
     def __init__(
         self,
-        settings: kernels.Settings,
+        settings: NDArray[np.float64],
         *,
         bits: int,
         categories: Sequence[str],
@@ -38,20 +41,29 @@ class StreamModel:
         crosses: Sequence[Sequence[str]],
         words: Sequence[str] = (),
     ) -> None:
-        # floats: integers would compile every kernel once more
-        self._settings = kernels.Settings(*map(float, settings))
+        self._settings = settings
         self._bias = 1 << bits
         statistics = {name: row for row, name in enumerate(sorted(numbers))}
         self._plan = make_plan(
             categories=categories, numbers=numbers, crosses=crosses, statistics=statistics, words=words
         )
-        self._state = new_state(bits=bits, numbers=len(numbers))
-        self._scratch = kernels.new_scratch(self._plan.width)
+        self._state = new_state_of(settings, bits=bits, numbers=sorted(numbers))
+        self._slots, self._scratch = np.empty(self._plan.width, np.int64), new_scratch(self._plan.width)
 
     @property
-    def width(self) -> int:
-        """Features of one event at most, the bias included."""
-        return self._plan.width
+    def cells(self) -> int:
+        """What a row keeps of one event at most, in cells of 32 bits."""
+        return self._plan.cells
+
+    @property
+    def said(self) -> int:
+        """How many numbers a row keeps of what led to its answer."""
+        return said_of(self._settings)
+
+    @property
+    def slot_bytes(self) -> int:
+        """What a slot takes of memory."""
+        return self._state.weights[:1].nbytes
 
     @property
     def sha256(self) -> str:
@@ -60,8 +72,17 @@ class StreamModel:
 
     def run(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
         """Carry out the ops in order: score events into their rows, learn from rows, drop them."""
-        kernels.walk(
-            self._plan.entries, events, ops, rows, base, self._state, self._bias, self._settings, self._scratch
+        walk.walk(
+            self._plan.entries,
+            events,
+            ops,
+            rows,
+            base,
+            self._state,
+            self._bias,
+            self._settings,
+            self._slots,
+            self._scratch,
         )
 
     def take_dirty(self) -> list[int]:
@@ -74,24 +95,27 @@ class StreamModel:
         """These blocks did not reach the store after all."""
         self._state.dirty[list(blocks)] = 1
 
-    def block(self, number: int) -> NDArray[np.float64]:
-        """A copy of one block of weights, shape (slots, 2)."""
-        return self._state.weights[number * BLOCK_SLOTS : (number + 1) * BLOCK_SLOTS].copy()
+    def block(self, number: int) -> dict[str, NDArray[Any]]:
+        """A copy of one block of weights: the slots in use, k of them, and what is learned of each, shape (k, p)."""
+        weights = self._state.weights[number * BLOCK_SLOTS : (number + 1) * BLOCK_SLOTS]
+        used = np.flatnonzero(weights.any(axis=1))
+        return {"slots": used.astype(np.uint16), "weights": weights[used]}
 
     def small_state(self) -> dict[str, NDArray[np.generic]]:
         """A copy of all that is learned besides the weights."""
-        return {"statistics": self._state.statistics.copy(), "counters": self._state.counters.copy()}
+        return {name: getattr(self._state, name).copy() for name in SMALL}
 
     def whole_state(self) -> dict[str, NDArray[np.generic]]:
-        """A copy of all that is learned."""
-        return {"weights": self._state.weights.copy(), **self.small_state()}
+        """A copy of all that is learned, of weights those in use."""
+        used = np.flatnonzero(self._state.weights.any(axis=1))
+        return {"slots": used, "weights": self._state.weights[used], **self.small_state()}
 
     def restore(
-        self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, NDArray[np.float64]]
+        self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, Mapping[str, NDArray[Any]]]
     ) -> None:
         """Go on from what ``small_state`` and ``block`` gave; a block never written is zero."""
+        for name in SMALL:
+            getattr(self._state, name)[:] = small_state[name]
         self._state.weights[:] = 0.0
-        self._state.statistics[:] = small_state["statistics"]
-        self._state.counters[:] = small_state["counters"]
         for number, block in blocks.items():
-            self._state.weights[number * BLOCK_SLOTS : number * BLOCK_SLOTS + len(block)] = block
+            self._state.weights[number * BLOCK_SLOTS + block["slots"].astype(np.int64)] = block["weights"]

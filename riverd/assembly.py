@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.external import ExternalModel
 from models.hashing import NULL, CategoryHashes, hash_feature
-from models.kernels import Settings
+from models.learner import make_settings
 from models.stream_model import StreamModel
 from monitors.grid import PaneGrid
 from monitors.panes import Panes
@@ -64,7 +64,7 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
     label_schema = _label_schema(config)
     label_decoder = LabelDecoder(label_schema, now_us=now_us) if label_schema else None
     model = _model(config)
-    table = RowTable(slices=len(config.monitors.slices))
+    table = RowTable(slices=len(config.monitors.slices), said=model.said)
     policy = _policy(config)
     grid = PaneGrid(
         pane_us=policy.tick_us,
@@ -78,7 +78,7 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
         label_decoder=label_decoder,
         merger=_merger(event_decoder),
         table=table,
-        joiner=Joiner(policy, table, width=model.width, quiet_us=quiet_us),
+        joiner=Joiner(policy, table, cells=model.cells, quiet_us=quiet_us),
         model=model,
         panes=Panes(grid),
         traffic=TrafficPanes(grid, categories=_watched(config), numbers=_numbers(config)),
@@ -197,7 +197,7 @@ def _model(config: Config) -> StreamModel | ExternalModel:
     if model.kind == "external":
         return ExternalModel()
     return StreamModel(
-        Settings(model.alpha, model.beta, model.l1, model.l2),
+        make_settings(model.kind, alpha=model.alpha, beta=model.beta, l1=model.l1, l2=model.l2),
         bits=model.bits,
         categories=[*features.categories, *features.time_parts, *map(bucket_name, features.buckets)],
         numbers=features.numbers,

@@ -39,7 +39,8 @@ log = logging.getLogger("riverd")
 
 Arrays = Mapping[str, NDArray[Any]]
 VERSION = "0.1.0"
-ROW_BYTES, FEATURE_BYTES = 50, 8
+FORMAT = 2  # of rows and weights; what was stored in another one is refused
+ROW_BYTES, CELL_BYTES, SAID_BYTES = 50, 4, 4
 RINGS = ("panes", "traffic", "slices")
 KINDS = ("rows", "status", "weights", *RINGS)
 
@@ -103,10 +104,11 @@ class Checkpointer:
     def new_bytes(self) -> int:
         """About what has to be copied of rows that no checkpoint holds yet."""
         table = self._engine.parts.table
-        features = int(table.rows.used[0] - table.rows.used[1]) / max(table.next - table.base, 1)
+        cells = int(table.rows.used[0] - table.rows.used[1]) / max(table.next - table.base, 1)
+        row_bytes = ROW_BYTES + CELL_BYTES * cells + SAID_BYTES * self._engine.parts.model.said
         new_rows = table.next - self._next_to_store()
         served = sum(len(batch.ids) for batch in self._engine.unsaved.served)
-        return round(new_rows * (ROW_BYTES + FEATURE_BYTES * features)) + served * PREDICTION_BYTES
+        return round(new_rows * row_bytes) + served * PREDICTION_BYTES
 
     def _next_to_store(self) -> int:
         return max(self._runs[-1][1] if self._runs else 0, self._engine.parts.joiner.first_row)
@@ -119,7 +121,7 @@ class Checkpointer:
         status = self._capture_status(blocks)
         weight_blocks = parts.model.take_dirty()
         for number in weight_blocks:
-            blocks["weights", number] = {"weights": parts.model.block(number)}
+            blocks["weights", number] = parts.model.block(number)
         places: dict[str, list[int]] = {}
         for kind, ring in parts.rings.items():
             places[kind] = sorted({*ring.dirty(), *self._unsaved_places[kind]})
@@ -128,6 +130,7 @@ class Checkpointer:
             ring.clean()
             self._unsaved_places[kind] = set()
         header = {
+            "format": FORMAT,
             "settings": engine.config.learned_from,
             "watermark": watermark_of(parts),
             "merged_to": parts.merger.watermark,
@@ -236,6 +239,12 @@ class Checkpointer:
         """
         header, small = decode(loaded.state)
         engine, parts = self._engine, self._engine.parts
+        if header.get("format", 1) != FORMAT:
+            raise StateMismatchError(
+                f"model {engine.config.model.name!r} was stored by another version of riverd, in a form that this one "
+                "does not read.\n  Use that version to go on, or give the model another [model] name to learn the "
+                "stream anew."
+            )
         changes = changed_settings(engine.config, header["settings"])
         _refuse(engine.config, changes)
         anew = {ring for change in changes for ring in change.anew}
@@ -257,9 +266,7 @@ class Checkpointer:
             self._runs = []
         parts.table.restore(parts.joiner.first_row, runs, status)
         parts.joiner.restore(_under("joiner", small))
-        parts.model.restore(
-            _under("model", small), {number: arrays["weights"] for number, arrays in blocks["weights"].items()}
-        )
+        parts.model.restore(_under("model", small), blocks["weights"])
         for kind, ring in parts.rings.items():
             if kind in anew:
                 self._unsaved_places[kind].update(blocks[kind])  # so that the next checkpoint empties them

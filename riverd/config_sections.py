@@ -59,18 +59,25 @@ class Model(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
     """Keys all that is stored: another name learns the stream anew."""
-    kind: Literal["ftrl", "external"] = "ftrl"
-    """"ftrl" learns; "external" judges the scores that events bring from another model."""
+    kind: Literal["mixture", "ftrl", "external"] = "mixture"
+    """"mixture" needs no settings; "ftrl" is FTRL-Proximal; "external" judges the scores that events bring."""
     bits: Annotated[int, Field(ge=8, le=28)] = 18
-    """There are 2^bits weights; `riverd check` says how many features share one."""
-    alpha: Annotated[float, Field(gt=0, le=100)] = 0.3
-    """Learning rate of a weight before its gradients have shrunk it."""
-    beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
-    """Steps that keep the first learning rate."""
+    """There are 2^bits slots; `riverd check` says how many features share one."""
+    alpha: Annotated[float, Field(gt=0, le=100)] | None = None
+    """"ftrl": learning rate of a weight before its gradients have shrunk it; left out: 0.3."""
+    beta: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    """"ftrl": steps that keep the first learning rate; left out: 1."""
     l1: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Weights whose evidence stays below it are exactly zero; the bias is left alone."""
+    """"ftrl": weights whose evidence stays below it are exactly zero; the bias is left alone."""
     l2: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Pull of every weight towards zero; the bias is left alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        given = [name for name in ("alpha", "beta", "l1") if getattr(self, name)]
+        if self.kind != "ftrl" and given:
+            raise ValueError(f'{given[0]} is read with kind = "ftrl" alone.\n  Add it, or remove {given[0]}.')
+        return self
 
 
 class Source(Section):

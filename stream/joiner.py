@@ -74,8 +74,8 @@ class Joiner:
         The windows, in microseconds, and when a row is learned.
     table
         Where the rows are kept.
-    width
-        Features of one event at most.
+    cells
+        What a row keeps of one event at most, in cells of 32 bits.
     quiet_us
         After a gap of this length without records, ticks can't change anything any more and are skipped.
 
@@ -87,11 +87,11 @@ class Joiner:
         Share of the positives expected among the predictions next to expire that has come, as of the last tick.
     """
 
-    def __init__(self, policy: Policy, table: RowTable, *, width: int, quiet_us: int) -> None:
+    def __init__(self, policy: Policy, table: RowTable, *, cells: int, quiet_us: int) -> None:
         self.policy = policy
         self.table = table
         self.came_share = 1.0  # of the positives that were expected to come by now, at the last tick
-        self._width = width
+        self._cells = cells
         self._quiet_us = quiet_us
         self.counts = np.zeros(len(COUNTS), np.int64)
         self.cursor = np.zeros(len(CURSOR), np.int64)
@@ -210,7 +210,7 @@ class Joiner:
         return max(following, target // self.policy.tick_us * self.policy.tick_us)
 
     def _reserve(self, events: int) -> None:
-        self.table.reserve(first=self.first_row, events=events, width=self._width)
+        self.table.reserve(first=self.first_row, events=events, cells=self._cells)
         late = int(self.cursor[HEAP]) + events
         if late > len(self._heap):
             self._heap = np.concatenate([self._heap, np.zeros((late, 2), np.int64)])

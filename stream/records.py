@@ -83,10 +83,10 @@ class Rows(NamedTuple):
     status: NDArray[np.uint8]
     logit: NDArray[np.float64]  # as served at question time
     weight: NDArray[np.float32]  # of the sample
-    start: NDArray[np.int64]  # its features: slot[start : start + size]
+    said: NDArray[np.float32]  # (rows, k): what the model keeps of its answer, to be judged by it
+    start: NDArray[np.int64]  # its features: cell[start : start + size]
     size: NDArray[np.uint16]
-    slot: NDArray[np.uint32]  # the feature arena
-    value: NDArray[np.float32]
+    cell: NDArray[np.uint32]  # the feature arena, as the model encodes an event
     used: NDArray[np.int64]  # (2,): places of the arena in use, of which given up
     slices: NDArray[np.uint8]  # (rows, s): by field, the place of its value among the slices
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.records import DONE, Rows
 
-KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "size", "slices")
+KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "said", "size", "slices")
 
 SEGMENT = 1 << 16  # rows by which the table grows and shrinks at least
 SMALL_ARENA = 1 << 20
@@ -27,6 +27,8 @@ class RowTable:
     ----------
     slices
         Fields that are judged by value.
+    said
+        Numbers that a model keeps of each answer.
 
     Attributes
     ----------
@@ -38,7 +40,7 @@ class RowTable:
         The row that the next event will get.
     """
 
-    def __init__(self, *, slices: int = 0) -> None:
+    def __init__(self, *, slices: int = 0, said: int = 0) -> None:
         self.base = 0
         self.next = 0
         self.rows = Rows(
@@ -49,16 +51,16 @@ class RowTable:
             status=np.zeros(SEGMENT, np.uint8),
             logit=np.zeros(SEGMENT, np.float64),
             weight=np.zeros(SEGMENT, np.float32),
+            said=np.zeros((SEGMENT, said), np.float32),
             start=np.zeros(SEGMENT, np.int64),
             size=np.zeros(SEGMENT, np.uint16),
-            slot=np.zeros(SMALL_ARENA, np.uint32),
-            value=np.zeros(SMALL_ARENA, np.float32),
+            cell=np.zeros(SMALL_ARENA, np.uint32),
             used=np.zeros(2, np.int64),
             slices=np.zeros((SEGMENT, slices), np.uint8),
         )
 
-    def reserve(self, *, first: int, events: int, width: int) -> None:
-        """Shed the rows before ``first`` and make room for so many events of ``width`` features at most."""
+    def reserve(self, *, first: int, events: int, cells: int) -> None:
+        """Shed the rows before ``first`` and make room for so many events of at most ``cells`` each."""
         self._shed(first)
         rows = self.rows
         capacity = len(rows.key)
@@ -69,12 +71,10 @@ class RowTable:
                 column.resize((grown, *column.shape[1:]), refcheck=False)
         if rows.used[1] > max(SMALL_ARENA, rows.used[0] // 2):
             _compact(rows, self.next - self.base)
-        needed = int(rows.used[0]) + events * width
-        capacity = len(rows.slot)
+        needed = int(rows.used[0]) + events * cells
+        capacity = len(rows.cell)
         if needed > capacity:
-            grown = max(needed, capacity + max(SMALL_ARENA, capacity // 8))
-            for column in (rows.slot, rows.value):
-                column.resize(grown, refcheck=False)
+            rows.cell.resize(max(needed, capacity + max(SMALL_ARENA, capacity // 8)), refcheck=False)
 
     def _shed(self, first: int) -> None:
         gone, live = first - self.base, self.next - first
@@ -89,10 +89,9 @@ class RowTable:
         """A copy of the rows ``first`` to ``last``, without, and of the features they still have."""
         rows, begin, end = self.rows, first - self.base, last - self.base
         columns: dict[str, NDArray[Any]] = {name: getattr(rows, name)[begin:end].copy() for name in KEPT_COLUMNS}
-        features = int(rows.size[begin:end].sum(dtype=np.int64))
-        slot, value = np.empty(features, np.uint32), np.empty(features, np.float32)
-        _gather(rows, begin, end, slot, value)
-        return columns | {"slot": slot, "value": value}
+        cell = np.empty(int(rows.size[begin:end].sum(dtype=np.int64)), np.uint32)
+        _gather(rows, begin, end, cell)
+        return columns | {"cell": cell}
 
     def status(self, first: int, last: int) -> NDArray[np.uint8]:
         """A view of the status bytes of the rows ``first`` to ``last``, without."""
@@ -107,12 +106,11 @@ class RowTable:
         """
         self.base = self.next = first
         count = len(status)
-        features = sum(len(run["slot"]) for _, run in runs)
-        self.reserve(first=first, events=count, width=0)
+        cells = sum(len(run["cell"]) for _, run in runs)
+        self.reserve(first=first, events=count, cells=0)
         self.rows.used[:] = 0
-        if features > len(self.rows.slot):
-            self.rows.slot.resize(features, refcheck=False)
-            self.rows.value.resize(features, refcheck=False)
+        if cells > len(self.rows.cell):
+            self.rows.cell.resize(cells, refcheck=False)
         for start, run in runs:
             skip = max(0, first - start)
             size = np.asarray(run["size"])
@@ -120,8 +118,7 @@ class RowTable:
             end = begin + len(size) - skip
             for name in KEPT_COLUMNS:
                 getattr(self.rows, name)[begin:end] = run[name][skip:]
-            features = int(size[:skip].sum(dtype=np.int64))
-            _scatter(self.rows, begin, end, status, run["slot"], run["value"], features)
+            _scatter(self.rows, begin, end, status, run["cell"], int(size[:skip].sum(dtype=np.int64)))
         self.rows.status[:count] = status
         self.next = first + count
 
@@ -131,27 +128,18 @@ def _per_row(rows: Rows) -> Sequence[NDArray[Any]]:
 
 
 @njit(cache=True)
-def _gather(rows: Rows, begin: int, end: int, slot: NDArray[np.uint32], value: NDArray[np.float32]) -> None:
+def _gather(rows: Rows, begin: int, end: int, cell: NDArray[np.uint32]) -> None:
     """Copy the features of rows one after another."""
     at = 0
     for r in range(begin, end):
         start = rows.start[r]
         for i in range(np.int64(rows.size[r])):
-            slot[at] = rows.slot[start + i]
-            value[at] = rows.value[start + i]
+            cell[at] = rows.cell[start + i]
             at += 1
 
 
 @njit(cache=True)
-def _scatter(
-    rows: Rows,
-    begin: int,
-    end: int,
-    status: NDArray[np.uint8],
-    slot: NDArray[np.uint32],
-    value: NDArray[np.float32],
-    at: int,
-) -> None:
+def _scatter(rows: Rows, begin: int, end: int, status: NDArray[np.uint8], cell: NDArray[np.uint32], at: int) -> None:
     """Put back the features of rows that still need theirs; ``at`` is where the first row's begin."""
     for r in range(begin, end):
         size = np.int64(rows.size[r])
@@ -161,8 +149,7 @@ def _scatter(
             start = rows.used[0]
             rows.start[r] = start
             for i in range(size):
-                rows.slot[start + i] = slot[at + i]
-                rows.value[start + i] = value[at + i]
+                rows.cell[start + i] = cell[at + i]
             rows.used[0] = start + size
         at += int(size)
 
@@ -177,8 +164,7 @@ def _compact(rows: Rows, count: int) -> None:
             continue
         start = rows.start[r]
         for i in range(size):
-            rows.slot[at + i] = rows.slot[start + i]
-            rows.value[at + i] = rows.value[start + i]
+            rows.cell[at + i] = rows.cell[start + i]
         rows.start[r] = at
         at += size
     rows.used[0] = at

@@ -201,11 +201,13 @@ def check_size(config: Config, parts: Parts, events: Read, findings: Findings, *
     window_us = labels.window if labels else 0
     known_us = window_us + (window_us if labels and labels.remember is None else labels.remember or 0 if labels else 0)
     rows = parts.table.rows
-    row_bytes = sum(getattr(rows, name).itemsize for name in rows._fields if name not in ("slot", "value", "used"))
-    feature_bytes = (rows.slot.itemsize + rows.value.itemsize) * parts.model.width
+    row_bytes = sum(getattr(rows, name)[:1].nbytes for name in rows._fields if name not in ("cell", "used"))
+    feature_bytes = rows.cell.itemsize * parts.model.cells
     known, pending = per_s * known_us / MICROSECONDS, per_s * window_us / MICROSECONDS
     index_bytes = 16 / 0.45  # its load swings between 0.3 and 0.6
-    memory = known * (row_bytes + index_bytes) + pending * feature_bytes + 8.0 * 2**config.model.bits
+    memory = (
+        known * (row_bytes + index_bytes) + pending * feature_bytes + parts.model.slot_bytes * 2.0**config.model.bits
+    )
     findings.figures["size"] = {
         "events_per_second": per_s,
         "pending_rows": round(pending),

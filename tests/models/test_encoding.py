@@ -30,7 +30,7 @@ events = st.dictionaries(st.sampled_from("abcdef"), values, max_size=6)
 
 
 def new_model(**parameters):
-    return LogisticRegression(bits=BITS, crosses=CROSSES, **parameters)
+    return LogisticRegression(expert="ftrl", bits=BITS, crosses=CROSSES, **parameters)
 
 
 def encoded(prediction):
@@ -85,7 +85,7 @@ def test_a_forecast_equals_the_question_and_moves_nothing(stream, x):
 def test_statistics_are_those_of_numpy():
     rng = np.random.default_rng(3)
     xs = rng.normal(50, 7, 400)
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for x in xs:
         model.ask({"x": x})
     statistics = model._state.statistics[0]
@@ -95,7 +95,7 @@ def test_statistics_are_those_of_numpy():
 
 
 def test_a_number_is_valued_by_earlier_events_only():
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     assert value_of(model, {"x": -20.0}, "x") == -1.0  # nothing known: its sign
     # one value has no spread, so it is scaled by the root mean square of both
     assert value_of(model, {"x": 40.0}, "x") == pytest.approx(40 / math.sqrt((400 + 1600) / 2))
@@ -104,7 +104,7 @@ def test_a_number_is_valued_by_earlier_events_only():
 
 @pytest.mark.parametrize(("absent", "centred"), [(4, True), (5, False)])
 def test_a_number_absent_from_most_events_is_not_centred(absent, centred):
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for x in (10.0, 11.0, 12.0, 13.0):
         model.ask({"x": x})
     for _ in range(absent):
@@ -114,7 +114,7 @@ def test_a_number_absent_from_most_events_is_not_centred(absent, centred):
 
 
 def test_a_constant_is_scaled_to_its_sign():
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for _ in range(5):
         assert value_of(model, {"x": -0.3, "y": 0.0}, "x") == pytest.approx(-1.0)
     assert value_of(model, {"x": -0.3, "y": 0.0}, "y") == 0.0
@@ -122,16 +122,16 @@ def test_a_constant_is_scaled_to_its_sign():
 
 @pytest.mark.parametrize("x", [1e15, -1e15])
 def test_values_are_clipped_at_three_deviations(x):
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for i in range(10):
         model.ask({"x": float(i % 2)})
     assert value_of(model, {"x": x}, "x") == math.copysign(3.0, x)
 
 
 def test_the_norm_is_capped_without_the_bias():
-    at_the_cap = LogisticRegression(bits=BITS).ask({f"c{i}": "v" for i in range(25)})
+    at_the_cap = LogisticRegression(expert="ftrl", bits=BITS).ask({f"c{i}": "v" for i in range(25)})
     assert at_the_cap.values.tolist() == [1.0] * 26
-    beyond = LogisticRegression(bits=BITS).ask({f"c{i}": "v" for i in range(100)})
+    beyond = LogisticRegression(expert="ftrl", bits=BITS).ask({f"c{i}": "v" for i in range(100)})
     assert beyond.values[0] == 1.0
     np.testing.assert_allclose(beyond.values[1:], 0.5, rtol=1e-6)
     assert np.linalg.norm(beyond.values[1:].astype(float)) == pytest.approx(5.0)
@@ -141,7 +141,7 @@ def test_the_norm_is_capped_without_the_bias():
     "null", [None, math.nan, np.float32("nan"), pd.NA, math.inf, -math.inf, 1.0000000000000002e15, -(10**400)]
 )
 def test_null_is_a_feature_of_its_own_and_moves_no_statistics(null):
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for x in (1.0, 2.0):
         model.ask({"x": x})
     before = model._state.statistics.copy()
@@ -152,7 +152,7 @@ def test_null_is_a_feature_of_its_own_and_moves_no_statistics(null):
 
 
 def test_only_absurd_numbers_are_counted_as_absurd():
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for x in (1e15, -1e15, None, math.nan, "1e99", 1.0000000000000002e15, -math.inf, 10**400, -1e300):
         model.ask({"x": x})
     assert model._state.counters[ABSURD] == 4
@@ -174,7 +174,7 @@ def test_a_cross_needs_both_categories():
 
 def test_numbers_beyond_the_table_count_by_their_sign(monkeypatch):
     monkeypatch.setattr(logistic_regression, "MAX_NUMBERS", 2)
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     for _ in range(3):
         model.ask({"c": 1.0, "a": 1.0, "b": -1.0})
     assert len(model._state.statistics) == 2  # a and b, by name
@@ -193,12 +193,12 @@ def test_numbers_beyond_the_table_count_by_their_sign(monkeypatch):
     ],
 )
 def test_numbers_whose_squares_underflow_are_survived(stream, expected):
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     assert [value_of(model, {"x": x}, "x") for x in stream] == pytest.approx(expected, rel=1e-6)
 
 
 def test_moments_are_counted():
-    model = LogisticRegression(bits=BITS)
+    model = LogisticRegression(expert="ftrl", bits=BITS)
     asked = [model.ask({"x": i}) for i in range(5)]
     for prediction in asked[:3]:
         model.learn(prediction, True)

@@ -229,7 +229,7 @@ def test_what_is_no_feature_is_refused_by_name_and_changes_nothing(frame, messag
 
 
 def test_a_tie_is_decided_alike_for_one_and_many():
-    model = new_model()
+    model = LogisticRegression(expert="ftrl", bits=10)
     model._state.weights[-1] = (-1e-20, 0.0)  # a logit above zero that leaves the probability at a half
     assert model.ask({}).logit > 0
     assert model.predict_proba_one({})[True] == 0.5

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression as ScikitLogisticRegression
 
 from models.features import columns_of_dict
-from models.kernels import learn, logit_of, new_scratch
+from models.kernels.ftrl import ftrl_learn, ftrl_logit
+from models.kernels.layout import VALUE, new_scratch
+from models.learner import make_settings, new_state_of
 from models.logistic_regression import LogisticRegression
-from models.state import new_state
 from tests.models.reference import FTRL
 
 compiled = settings(deadline=None)
@@ -28,7 +29,8 @@ extreme = st.one_of(
 
 
 def reference_of(model):
-    return FTRL(alpha=model.alpha, beta=model.beta, l1=model.l1, l2=model.l2, bias=1 << model.bits)
+    alpha, beta = (0.3 if model.alpha is None else model.alpha), (1.0 if model.beta is None else model.beta)
+    return FTRL(alpha=alpha, beta=beta, l1=model.l1, l2=model.l2, bias=1 << model.bits)
 
 
 def pairs(prediction):
@@ -51,7 +53,7 @@ def weight_of(model, name):
     l2=penalties,
 )
 def test_equals_the_paper_to_the_bit_with_labels_in_any_order(stream, bits, alpha, beta, l1, l2):
-    model = LogisticRegression(bits=bits, alpha=alpha, beta=beta, l1=l1, l2=l2)
+    model = LogisticRegression(expert="ftrl", bits=bits, alpha=alpha, beta=beta, l1=l1, l2=l2)
     reference, waiting = reference_of(model), []
     for x, label, weight, delay in stream:
         prediction = model.ask(x)
@@ -71,7 +73,7 @@ def test_equals_the_paper_to_the_bit_with_labels_in_any_order(stream, bits, alph
 
 def test_equals_the_paper_over_a_long_stream():
     rng = np.random.default_rng(5)
-    model = LogisticRegression(bits=4, l1=0.3, l2=0.02)
+    model = LogisticRegression(expert="ftrl", bits=4, l1=0.3, l2=0.02)
     reference = reference_of(model)
     for _ in range(3000):
         prediction = model.ask({f"f{i}": "x" for i in rng.integers(0, 40, 5)})
@@ -86,17 +88,18 @@ def test_the_gradient_is_that_of_the_log_loss(label):
     # with beta + sqrt(n) = alpha a weight is -z, and n grows by the squared gradient
     rng = np.random.default_rng(11)
     bits, alpha, n = 4, 1.0, 2.0**-24
-    constants = LogisticRegression(alpha=alpha, beta=alpha - math.sqrt(n), bits=bits)._settings
-    slots = np.arange(1 << bits, -1, -3).astype(np.uint32)
-    values = rng.uniform(0.5, 2, len(slots)).astype(np.float32) * rng.choice([-1, 1], len(slots)).astype(np.float32)
-    state = new_state(bits=bits, numbers=0)
+    constants = make_settings("ftrl", alpha=alpha, beta=alpha - math.sqrt(n))
+    slots = np.arange(1 << bits, -1, -3).astype(np.int64)
+    scratch = new_scratch(len(slots))
+    values = scratch[VALUE]
+    values[: len(slots)] = rng.uniform(0.5, 2, len(slots)) * rng.choice([-1, 1], len(slots))
+    state = new_state_of(constants, bits=bits, numbers=())
     state.weights[slots, 0] = rng.integers(-128, 128, len(slots)) / 128
     state.weights[slots, 1] = n
-    scratch = new_scratch(len(slots))
 
     def log_loss(slot, change):
         state.weights[slot, 0] -= change  # exact: multiples of 2^-10
-        logit = logit_of(state.weights, constants, slots, values, 0, len(slots), scratch)
+        logit = ftrl_logit(state.weights, constants, slots, values, len(slots), scratch)
         state.weights[slot, 0] += change
         return math.log1p(math.exp(-logit if label else logit))
 
@@ -105,7 +108,7 @@ def test_the_gradient_is_that_of_the_log_loss(label):
         (8 * (log_loss(s, h) - log_loss(s, -h)) - (log_loss(s, 2 * h) - log_loss(s, -2 * h))) / (12 * h) for s in slots
     ]
     before = state.weights.copy()
-    learn(state.weights, state.dirty, state.counters, constants, slots, values, 0, len(slots), label, 1.0, scratch)
+    ftrl_learn(state.weights, state.dirty, constants, slots, values, len(slots), label, 1.0, scratch)
     moved = state.weights.astype(float) - before
     np.testing.assert_allclose(np.sqrt(moved[slots, 1]), np.abs(gradients), rtol=1e-6)
     np.testing.assert_array_equal(np.sign(-moved[slots, 0]), -np.sign(gradients))
@@ -116,7 +119,7 @@ def test_repeated_passes_arrive_at_scikit_learns_solution():
     x = rng.integers(0, 2, (600, 4)).astype(bool)
     y = rng.random(600) < 1 / (1 + np.exp(-(x @ [1.5, -2.0, 0.5, 0.0] - 0.3)))
     frame = pd.DataFrame(x, columns=list("abcd"))
-    model = LogisticRegression(bits=16, alpha=0.1)
+    model = LogisticRegression(expert="ftrl", bits=16, alpha=0.1)
     for _ in range(200):
         order = rng.permutation(len(frame))
         model.learn_many(frame.iloc[order], y[order])
@@ -125,7 +128,7 @@ def test_repeated_passes_arrive_at_scikit_learns_solution():
 
 
 def test_l1_gives_exact_zeros_and_returns_to_them():
-    model = LogisticRegression(bits=12, l1=1.0)
+    model = LogisticRegression(expert="ftrl", bits=12, l1=1.0)
     model.learn_one({"rare": "x"}, True)
     assert weight_of(model, "rare") == 0.0  # one gradient of a half stays below the bound
     for _ in range(8):
@@ -145,7 +148,7 @@ def test_stronger_l1_keeps_fewer_weights():
     rng = np.random.default_rng(8)
     kept = []
     for l1 in (0.0, 0.5, 2.0, 8.0):
-        model = LogisticRegression(bits=12, l1=l1)
+        model = LogisticRegression(expert="ftrl", bits=12, l1=l1)
         for _ in range(400):
             i = int(rng.integers(0, 60))
             model.learn_one({f"f{i}": "x"}, bool(rng.random() < (0.9 if i < 5 else 0.5)))
@@ -159,7 +162,10 @@ def test_stronger_l1_keeps_fewer_weights():
 @compiled
 @given(stream=st.lists(st.tuples(sparse, st.booleans()), min_size=1, max_size=20))
 def test_penalties_never_touch_the_bias(penalty, stream):
-    penalised, base_rate = LogisticRegression(bits=12, **penalty), LogisticRegression(bits=12)
+    penalised, base_rate = (
+        LogisticRegression(expert="ftrl", bits=12, **penalty),
+        LogisticRegression(expert="ftrl", bits=12),
+    )
     for x, label in stream:
         penalised.learn_one({**x, "constant": "x"}, label)
         base_rate.learn_one({}, label)
@@ -169,8 +175,8 @@ def test_penalties_never_touch_the_bias(penalty, stream):
 
 @pytest.mark.parametrize("logit", [-1e4, 1e4, -720.0, 745.2])
 def test_certainty_does_not_overflow(logit):
-    model = LogisticRegression(bits=12)
-    model._state.weights[-1] = (-logit / model.alpha, 0.0)
+    model = LogisticRegression(expert="ftrl", bits=12)
+    model._state.weights[-1] = (-logit / 0.3, 0.0)
     prediction = model.ask({"a": "x"})
     assert prediction.logit == pytest.approx(logit)
     assert prediction.probability == (1.0 if logit > 0 else pytest.approx(math.exp(logit), rel=1e-9, abs=0))
@@ -194,7 +200,7 @@ def test_certainty_does_not_overflow(logit):
     l2=penalties,
 )
 def test_nothing_poisons_the_model(stream, beta, l1, l2):
-    model = LogisticRegression(bits=4, beta=beta, l1=l1, l2=l2)
+    model = LogisticRegression(expert="ftrl", bits=4, beta=beta, l1=l1, l2=l2)
     for x, label, weight in stream:
         before = model.sha256
         try:
@@ -208,7 +214,7 @@ def test_nothing_poisons_the_model(stream, beta, l1, l2):
 
 
 def test_gradients_too_small_for_float32_are_survived_without_beta():
-    model = LogisticRegression(bits=4, beta=0.0)
+    model = LogisticRegression(expert="ftrl", bits=4, beta=0.0)
     for weight in (1e-30, 1e-22, 1.0):
         model.learn_one({"a": "x"}, True, weight)
         assert np.isfinite(model.ask({"a": "x"}).logit)
@@ -220,7 +226,7 @@ BAD_WEIGHTS = [-1.0, -5e-324, math.nan, math.inf, 1.1e9, 10**400, "1", None, pd.
 
 @pytest.mark.parametrize("y", BAD_LABELS, ids=repr)
 def test_a_bad_label_is_refused_and_changes_nothing(y):
-    model = LogisticRegression(bits=12)
+    model = LogisticRegression(expert="ftrl", bits=12)
     prediction, before = model.ask({"a": 1.0}), model.sha256
     frame = pd.DataFrame({"a": [1.0, 2.0], "new": [3.0, 4.0]})
     for refused in (
@@ -236,7 +242,7 @@ def test_a_bad_label_is_refused_and_changes_nothing(y):
 
 @pytest.mark.parametrize("w", BAD_WEIGHTS, ids=lambda w: repr(w)[:10])
 def test_a_bad_weight_is_refused_and_changes_nothing(w):
-    model = LogisticRegression(bits=12)
+    model = LogisticRegression(expert="ftrl", bits=12)
     prediction, before = model.ask({"a": 1.0}), model.sha256
     frame = pd.DataFrame({"a": [1.0, 2.0], "new": [3.0, 4.0]})
     for refused in (
@@ -250,7 +256,7 @@ def test_a_bad_weight_is_refused_and_changes_nothing(w):
 
 
 def test_columns_that_do_not_match_are_refused_and_change_nothing():
-    model = LogisticRegression(bits=12)
+    model = LogisticRegression(expert="ftrl", bits=12)
     before = model.sha256
     with pytest.raises(ValueError, match="2 rows, 1 labels, 1 weights"):
         model.learn_many(pd.DataFrame({"a": [1.0, 2.0]}), [1])
@@ -262,17 +268,17 @@ def test_columns_that_do_not_match_are_refused_and_change_nothing():
 
 @pytest.mark.parametrize("y", [True, 1, 1.0, np.bool_(True), np.int8(1), np.float32(1)], ids=repr)
 def test_every_spelling_of_a_label_is_one_label(y):
-    one, other = LogisticRegression(bits=12), LogisticRegression(bits=12)
+    one, other = LogisticRegression(expert="ftrl", bits=12), LogisticRegression(expert="ftrl", bits=12)
     one.learn_one({"a": 1.0}, True)
     other.learn_one({"a": 1.0}, y)
     assert one.sha256 == other.sha256
 
 
 def test_a_prediction_of_a_model_with_other_bits_is_refused():
-    large, small = LogisticRegression(bits=12), LogisticRegression(bits=2)
-    with pytest.raises(ValueError, match="other bits than 2"):
+    large, small = LogisticRegression(expert="ftrl", bits=12), LogisticRegression(expert="ftrl", bits=2)
+    with pytest.raises(ValueError, match="other bits or another expert than 2"):
         small.learn(large.ask({"a": "x"}), True)
-    assert small.sha256 == LogisticRegression(bits=2).sha256
+    assert small.sha256 == LogisticRegression(expert="ftrl", bits=2).sha256
 
 
 @pytest.mark.parametrize(
@@ -293,11 +299,11 @@ def test_a_prediction_of_a_model_with_other_bits_is_refused():
 )
 def test_impossible_parameters_are_refused(parameters):
     with pytest.raises(ValueError, match=f"{next(iter(parameters))}.* must"):
-        LogisticRegression(**parameters)
+        LogisticRegression(expert="ftrl", **parameters)
 
 
 def test_a_weight_counts_as_often_as_it_says():
-    light, heavy, none = (LogisticRegression(bits=12) for _ in range(3))
+    light, heavy, none = (LogisticRegression(expert="ftrl", bits=12) for _ in range(3))
     for model, weight in ((light, 1.0), (heavy, 3.0), (none, 0.0)):
         model.learn_one({"a": "x"}, True, weight)
     assert heavy._state.weights[-1].tolist() == [-1.5, 2.25]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from models import hashing
 from models.hashing import CategoryHashes, hash_feature, hash_text
-from models.kernels import mix
+from models.kernels.encoding import mix
 from models.logistic_regression import LogisticRegression
 from tests.models.reference import WORD, mixed, xxh3
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from riverd import checkpointing
 from riverd.checkpointing import Checkpointer
 from riverd.errors import StateMismatchError
 from storage.checkpoint import FAIL_POINTS
@@ -185,10 +186,10 @@ def test_a_damaged_checkpoint_is_passed_over(damage, table, column, order):
 
 def test_other_settings_are_refused():
     topics, _ = MODES["arrival-drop"]
-    life = Life(topics, config(model={"alpha": 0.2}))
+    life = Life(topics, config(model={"kind": "ftrl", "alpha": 0.2}))
     life.step(3)
     life.commit()
-    life.config = config(model={"alpha": 0.5}, labels={"window": "2h"})
+    life.config = config(model={"kind": "ftrl", "alpha": 0.5}, labels={"window": "2h"})
     with pytest.raises(StateMismatchError) as refusal:
         life.begin()
     assert str(refusal.value) == (
@@ -197,6 +198,15 @@ def test_other_settings_are_refused():
         "  [model] alpha: 0.2 then, 0.5 now\n"
         "  Put them back to go on, or give the model another [model] name to learn the stream anew."
     )
+
+
+def test_a_state_in_another_form_is_refused(monkeypatch):
+    life = Life(MODES["arrival-drop"][0], config())
+    life.step(3)
+    life.commit()
+    monkeypatch.setattr(checkpointing, "FORMAT", checkpointing.FORMAT + 1)
+    with pytest.raises(StateMismatchError, match="stored by another version of riverd"):
+        life.begin()
 
 
 def test_other_alerts_and_polls_are_not_refused():

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from monitors.rules import Rule
+from riverd.assembly import assemble
 from riverd.checkpointing import Checkpointer
+from riverd.engine import Engine
 from riverd.liveness import Liveness
 from storage.alerts import Alert
 from storage.store import Store
 from stream.memory import MemorySource
 from stream.records import MICROSECONDS
 from stream.source import Partition
-from tests.riverd.streams import config, engine_on, run
+from tests.riverd.streams import NOW_US, config, engine_on, run
 
 EVENTS, LABELS = Partition("events", "0"), Partition("labels", "0")
 COUNT = 1800
@@ -231,8 +233,9 @@ def test_what_fires_goes_on_over_a_restart():
 
 def test_the_engine_knows_for_how_long_nothing_came():
     now_s = [100.0]
-    engine = engine_on(MemorySource(CLEAN), config(alerts=[]), bounded=False)
-    engine._monotonic_s = lambda: now_s[0]
+    settings = config(alerts=[])
+    parts = assemble(settings, now_us=lambda: NOW_US)
+    engine = Engine(settings, parts, MemorySource(CLEAN), bounded=False, monotonic_s=lambda: now_s[0])
     while engine.step():
         pass
     now_s[0] += 30.0

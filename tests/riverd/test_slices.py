@@ -68,7 +68,7 @@ def test_a_rule_on_a_slice_sees_that_slice_alone():
         features={"categories": ["shop"], "numbers": ["x"], "crosses": []},
         labels={"window": "5m"},
         monitors={"windows": ["10m"], "slices": ["shop"], "guardrails": []},
-        model={"alpha": 0.01},  # slow, so that it goes on being wrong
+        model={"kind": "ftrl", "alpha": 0.01},  # slow, so that it goes on being wrong
     )
     clean = run(shops(broken_from=10_000), configured)
     assert not clean.recent_alerts

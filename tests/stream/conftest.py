@@ -133,7 +133,7 @@ class Serving:
             if code & SCORE:
                 start, size = int(columns.used[0]), row % 3
                 columns.start[r], columns.size[r], columns.logit[r] = start, size, row / 8
-                columns.slot[start : start + size], columns.value[start : start + size] = row, row / 2
+                columns.cell[start : start + size] = row
                 columns.used[0] += size
             if code & (LEARN | DROP):
                 columns.used[1] += columns.size[r]
@@ -147,8 +147,7 @@ class Serving:
             size = 0 if columns.status[r] & DONE else row % 3
             place = slice(columns.start[r], columns.start[r] + size)
             assert (columns.size[r], columns.logit[r]) == (size, row / 8)
-            assert columns.slot[place].tolist() == [row] * size
-            assert columns.value[place].tolist() == [row / 2] * size
+            assert columns.cell[place].tolist() == [row] * size
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def label(id_, at, value=1, *, merged_at=None, flaw=SOUND):
 
 def joiner_of(**changes):
     policy = Policy(WINDOW, EARLY, REMEMBER, TICK, at_maturity=False, missing_is_negative=False, labelled=False)
-    return Joiner(policy._replace(**changes), RowTable(), width=2, quiet_us=10 * TICK)
+    return Joiner(policy._replace(**changes), RowTable(), cells=2, quiet_us=10 * TICK)
 
 
 @pytest.fixture

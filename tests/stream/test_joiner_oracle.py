@@ -84,7 +84,7 @@ class Checkpoints:
         state, status = old.state(), table.status(old.first_row, table.next).copy()
         restored = RowTable()
         restored.restore(old.first_row, self.runs, status)
-        walk.joiner = Joiner(old.policy, restored, width=2, quiet_us=old._quiet_us)
+        walk.joiner = Joiner(old.policy, restored, cells=2, quiet_us=old._quiet_us)
         walk.joiner.restore(state)
         assert walk.joiner.decided(walk.watermark) == old.decided(walk.watermark)
         walk.serve = self.serving(restored)
@@ -115,7 +115,7 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
             patch.setattr(rows, "SMALL_ARENA", 4)
             patch.setattr(stall, "ENOUGH_POSITIVES", ENOUGH_POSITIVES)
             table = RowTable()
-            walk = walk_through(Joiner(policy, table, width=2, quiet_us=quiet_us), serve=serving(table))
+            walk = walk_through(Joiner(policy, table, cells=2, quiet_us=quiet_us), serve=serving(table))
             checkpoints = Checkpoints(serving)
             for i, (batch, watermark, then) in enumerate(batches(stream, cuts)):
                 walk.joiner._rejected = np.zeros((rejected_at_once, 3), np.int64)
@@ -146,7 +146,7 @@ def test_equals_the_oracle_however_the_stream_is_cut_and_wherever_it_is_resumed(
 
 
 def test_a_label_that_has_matched_is_not_restored_among_the_waiting(walk_through, serving):
-    walk = walk_through(Joiner(POLICY, RowTable(), width=2, quiet_us=25))
+    walk = walk_through(Joiner(POLICY, RowTable(), cells=2, quiet_us=25))
     walk.take([(LABEL, 1, 0, 0, 1, SOUND), (LABEL, 2, 0, 0, 1, SOUND), (EVENT, 2, 0, 0, 1, SOUND)])
     Checkpoints(serving).resume(walk)
     walk.take([(LABEL, 2, 100, 100, 0, SOUND), (EVENT, 2, 100, 100, 1, SOUND)])

@@ -34,7 +34,7 @@ class Certain:
 @pytest.fixture
 def walk(walk_through):
     table = RowTable()
-    return walk_through(Joiner(POLICY, table, width=2, quiet_us=1000), serve=Certain(table))
+    return walk_through(Joiner(POLICY, table, cells=2, quiet_us=1000), serve=Certain(table))
 
 
 def resume(walk):
@@ -42,7 +42,7 @@ def resume(walk):
     old, table = walk.joiner, RowTable()
     first, last = old.first_row, old.table.next
     table.restore(first, [(first, old.table.run(first, last))], old.table.status(first, last).copy())
-    walk.joiner = Joiner(POLICY, table, width=2, quiet_us=1000)
+    walk.joiner = Joiner(POLICY, table, cells=2, quiet_us=1000)
     walk.joiner.restore(old.state())
     walk.serve = Certain(table)
     return old

@@ -59,7 +59,7 @@ def run(folder, names, *, labelled, poll_records):
     for partition in source.partitions():
         merger.add(partition, kind=EVENT if partition.topic == "events" else LABEL)
     policy = POLICY._replace(labelled=labelled)
-    joiner = Joiner(policy, RowTable(), width=2, quiet_us=10**7)
+    joiner = Joiner(policy, RowTable(), cells=2, quiet_us=10**7)
     while not all(source.at_end(partition) and not len(lane) for partition, lane in merger.lanes.items()):
         chunks = []
         for batch in source.poll(merger.wanted(50), poll_records):
@@ -73,7 +73,7 @@ def run(folder, names, *, labelled, poll_records):
         first, last, state = joiner.first_row, joiner.table.next, joiner.state()
         table = RowTable()
         table.restore(first, [(first, joiner.table.run(first, last))], joiner.table.status(first, last).copy())
-        joiner = Joiner(policy, table, width=2, quiet_us=10**7)
+        joiner = Joiner(policy, table, cells=2, quiet_us=10**7)
         joiner.restore(state)
     source.close()
     return joiner.fates()

@@ -19,19 +19,19 @@ class Twin:
     """A table and what should be in it: by row its numbers and, until it is done, its features."""
 
     def __init__(self):
-        self.table, self.known, self.first, self.pending = RowTable(), {}, 0, []
+        self.table, self.known, self.first, self.pending = RowTable(said=2), {}, 0, []
 
     def add(self, sizes):
-        self.table.reserve(first=self.first, events=len(sizes), width=WIDTH)
+        self.table.reserve(first=self.first, events=len(sizes), cells=WIDTH)
         for size in sizes:
             row, columns = self.table.next, self.table.rows
             r, start = row - self.table.base, int(columns.used[0])
-            features = [(10 * row + i, row + i / 2) for i in range(size)]
+            features = [10 * row + i for i in range(size)]
             columns.key[r], columns.check[r], columns.content[r] = 2**63 + row, row + 1, row + 2
             columns.time[r], columns.logit[r], columns.status[r] = -row, row / 4, PENDING
             columns.start[r], columns.size[r] = start, size
-            for i, (slot, value) in enumerate(features):
-                columns.slot[start + i], columns.value[start + i] = slot, value
+            columns.said[r] = row, -row
+            columns.cell[start : start + size] = features
             columns.used[0] += size
             self.known[row] = features
             self.pending.append(row)
@@ -63,7 +63,8 @@ class Twin:
             assert (columns.time[r], columns.logit[r]) == (-row, row / 4)
             assert (columns.status[r] & DONE == 0) == (row in self.pending)
             place = slice(columns.start[r], columns.start[r] + columns.size[r])
-            assert list(zip(columns.slot[place].tolist(), columns.value[place].tolist(), strict=True)) == features
+            assert columns.cell[place].tolist() == features
+            assert columns.said[r].tolist() == [row, -row]
         live = sum(map(len, self.known.values()))
         assert columns.used[0] - columns.used[1] >= live
 
@@ -105,7 +106,7 @@ def restart(twin, stored):
     begin = max([first, *(start + len(run["size"]) for start, run in stored)])
     stored = [*stored, (begin, table.run(begin, table.next))]
     stored = [(start, run) for start, run in stored if start + len(run["size"]) > first]
-    twin.table = RowTable()
+    twin.table = RowTable(said=2)
     twin.table.restore(first, stored, table.status(first, table.next).copy())
     assert twin.table.rows.used[1] == 0
     return stored
@@ -123,7 +124,7 @@ def test_memory_follows_what_is_known(monkeypatch):
     twin.check()
     assert twin.table.next == 5000
     assert len(twin.table.rows.key) <= 64 * 4  # 100 rows are known at most
-    assert len(twin.table.rows.slot) <= 64 * 10  # 300 features at most
+    assert len(twin.table.rows.cell) <= 64 * 10  # 300 features at most
 
 
 def test_a_run_is_a_copy():
@@ -131,11 +132,11 @@ def test_a_run_is_a_copy():
     twin.add([2, 0, 3])
     run = twin.table.run(1, 3)
     twin.table.rows.key[:] = 0
-    twin.table.rows.slot[:] = 0
-    assert set(run) == {*KEPT_COLUMNS, "slot", "value"}
+    twin.table.rows.cell[:] = 0
+    assert set(run) == {*KEPT_COLUMNS, "cell"}
     assert run["key"].tolist() == [2**63 + 1, 2**63 + 2]
-    assert run["slot"].tolist() == [20, 21, 22]
-    assert run["value"].tolist() == [2.0, 2.5, 3.0]
+    assert run["cell"].tolist() == [20, 21, 22]
+    assert run["said"].tolist() == [[1, -1], [2, -2]]
 
 
 def test_the_first_run_may_begin_before_the_first_row():
@@ -143,10 +144,10 @@ def test_the_first_run_may_begin_before_the_first_row():
     twin.add([2, 1, 3, 1])
     run = twin.table.run(0, 3)
     rest = twin.table.run(3, 4)
-    table = RowTable()
+    table = RowTable(said=2)
     table.restore(2, [(0, run), (3, rest)], np.array([PENDING, RESOLVED | DONE], np.uint8))
     assert (table.base, table.next) == (2, 4)
     assert table.rows.time[:2].tolist() == [-2, -3]
     assert table.rows.size[:2].tolist() == [3, 0]  # what is done needs its features no more
-    assert table.rows.slot[:3].tolist() == [20, 21, 22]
+    assert table.rows.cell[:3].tolist() == [20, 21, 22]
     assert table.rows.used.tolist() == [3, 0]
