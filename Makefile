@@ -30,12 +30,7 @@ demo: .venv/.demo
 demo-kafka: .venv/.demo
 	@$(BIN)/python -m deploy.kafka.demo
 
-# what was compiled of a caller does not notice a change to what it inlined
-.venv/.kernels: models/kernels/*.py | .venv/bin/python
-	rm -f models/kernels/__pycache__/*.nb?
-	@touch $@
-
-test: .venv/.dev .venv/.kernels
+test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev
@@ -63,4 +58,4 @@ torture: .venv/.dev
 	$(BIN)/python -m benchmarks.ordeal
 
 clean:
-	rm -rf .venv riverd-demo benchmarks/data
+	rm -rf .venv riverd-demo benchmarks/data models/kernels/__pycache__

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -12,50 +11,21 @@ from numpy.typing import NDArray
 from river import base
 from river.utils import dataframe
 
+from models.explanation import contributions
 from models.features import Columns, columns_of_dict, columns_of_frame
 from models.kernels import walk
 from models.kernels.layout import new_scratch
 from models.kernels.sigmoid import sigmoid
 from models.learner import is_mixed, make_settings, new_state_of, said_of
 from models.plan import Plan, make_plan
+from models.prediction import Prediction
+from models.serial import pack, unpack
 from models.state import ASKED, DROPPED, OF_NUMBERS, sha256, with_numbers
 
 MAX_NUMBERS = 1 << 16  # number columns with statistics of their own
 WORKING_MEMORY = ("_plans", "_slots", "_scratch")  # of which nothing is stored
 MAX_PLANS = 1 << 10  # sets of names whose layout is remembered
 MAX_IMPORTANCE = 1e9  # more says nothing
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """What was said of an event, and on what grounds: ``learn`` needs exactly this."""
-
-    logit: float
-    number: int  # of the events asked up to here, this one included
-    said: NDArray[np.float32]  # (1, k): logits of experts and mixers, and the bound; k = 0 with FTRL alone
-    cells: NDArray[np.uint32]
-    entries: NDArray[np.uint64]  # what the cells are about
-    bias: int  # slot of the bias
-
-    @property
-    def probability(self) -> float:
-        return float(sigmoid(self.logit))
-
-    @property
-    def slots(self) -> NDArray[np.int64]:
-        """Where the event's features lie among the weights, the bias first, hats of numbers last."""
-        return self._expanded()[0]
-
-    @property
-    def values(self) -> NDArray[np.float64]:
-        """The features' values, in the order of ``slots``."""
-        return self._expanded()[1]
-
-    def _expanded(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        width = 1 + 3 * len(self.cells)  # a cell stands for two slots at most
-        slots, values = np.empty(width, np.int64), np.empty(width)
-        _, size = walk.slots_and_values(self.entries, self.bias, self.cells, slots, values)
-        return slots[:size], values[:size]
 
 
 class LogisticRegression(base.MiniBatchClassifier):
@@ -241,6 +211,46 @@ class LogisticRegression(base.MiniBatchClassifier):
         """True where True is the likelier outcome, one value per row of the frame, with its index."""
         frame = nw.from_native(X, eager_only=True)
         return dataframe.to_native_series(self._probabilities(frame) > 0.5, name=None, like=frame)
+
+    def explain(self, x: Mapping[Any, Any]) -> dict[str, float]:
+        """By feature, what it adds to the logit of this event now, the largest first.
+
+        Together they are the logit before its bound: with few labels, or with many that are still awaited, an answer
+        is held back. "bias" holds the base rate. Nothing moves.
+
+        >>> model = LogisticRegression()
+        >>> for hour in range(200):
+        ...     model.learn_one({"colour": "red" if hour % 3 else "blue", "hour": hour % 24}, hour % 3 == 0)
+        >>> {name: round(value, 1) for name, value in model.explain({"colour": "blue", "hour": 12}).items()}
+        {'colour': 6.4, 'bias': 3.9, 'hour': 0.7}
+        """
+        columns = columns_of_dict(x, self._columns)
+        plan = self._plan(columns)
+        cells, said, logits = np.empty(plan.cells, np.uint32), self._new_said(1), np.empty(1)
+        self._ask(plan, columns, cells, said, logits, moving=False)
+        return contributions(self._state, self._settings, plan, cells, self._bias)
+
+    def to_bytes(self) -> bytes:
+        """All that the model was made with and all that it has learned; saving changes nothing."""
+        names = sorted(self._columns, key=self._columns.__getitem__)
+        return pack(self._get_params(), names, self._state)
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> Self:
+        """The model that ``to_bytes`` stored; it goes on as if it had never stopped.
+
+        Raises
+        ------
+        ValueError
+            These are other bytes, or damaged, or of a version that this one does not read.
+        """
+        parameters, columns, state = unpack(blob)
+        if parameters["crosses"] is not None:
+            parameters["crosses"] = [tuple(pair) for pair in parameters["crosses"]]
+        model = cls(**parameters)
+        model._state = state
+        model._columns = {name: place for place, name in enumerate(columns)}
+        return model
 
     @property
     def sha256(self) -> str:

@@ -13,6 +13,7 @@ from stream.records import MAX_WORDS
 
 CATEGORY, NUMBER, CROSS, WORDS = 0, 1, 2, 3
 PLAN_COLUMNS = 6
+BIAS = "bias"  # the name of what every event has
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Plan:
     """
 
     entries: NDArray[np.uint64]  # (features, 6)
+    names: tuple[str, ...]  # of the features
 
     @property
     def width(self) -> int:
@@ -69,4 +71,26 @@ def make_plan(
             rows.append((cross_name((first, second)), (CROSS, place[first], place[second], 0, 0, 0)))
     rows += [(name, (WORDS, MAX_WORDS * column, 0, 0, 0, 0)) for column, name in enumerate(words)]
     rows.sort()
-    return Plan(np.array([row for _, row in rows], dtype=np.uint64).reshape(len(rows), PLAN_COLUMNS))
+    entries = np.array([row for _, row in rows], dtype=np.uint64).reshape(len(rows), PLAN_COLUMNS)
+    return Plan(entries, tuple(name for name, _ in rows))
+
+
+def names_of_slots(plan: Plan, cells: NDArray[np.uint32]) -> list[str]:
+    """Whose each slot is, of an event's slots as the encoder writes them: "bias", then by name, then hats."""
+    names: list[str] = [BIAS]
+    ranked: list[str] = []
+    at = 1
+    for name, kind in zip(plan.names, plan.entries[:, 0].tolist(), strict=True):
+        if kind == WORDS:
+            count = int(cells[at])
+            names += [name] * count
+            at += 1 + count
+            continue
+        names.append(name)
+        if kind == NUMBER:
+            if cells.view(np.float32)[at + 1] >= 0.0:
+                ranked += [name, name]
+            at += 2
+        else:
+            at += 1
+    return names + ranked

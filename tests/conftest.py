@@ -16,7 +16,25 @@ from tests.system.postgres import Postgres
 MEMORY, ROOMY_BYTES = Path("/dev/shm"), 8 << 30
 
 
+KERNELS = Path(__file__).parents[1] / "models" / "kernels"
+
+
+def forget_outdated_kernels():
+    """What was compiled of a caller does not notice a change to what it inlined."""
+    compiled = [*KERNELS.glob("__pycache__/*.nb?")]
+    changed_at = max(source.stat().st_mtime for source in KERNELS.glob("*.py"))
+    if any(file.stat().st_mtime < changed_at for file in compiled):
+        for file in compiled:
+            file.unlink()
+
+
 def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # once, before the workers begin
+        forget_outdated_kernels()
+    put_files_in_memory()
+
+
+def put_files_in_memory():
     """Files in memory where there is room: databases sync thousands of times, and disks of shared machines are slow."""
     with suppress(OSError):
         runs = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC

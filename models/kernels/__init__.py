@@ -1,5 +1,5 @@
 """What is compiled: encoding, learners, and the walk that carries events through them.
 
 Callers inline what they call, so a change to one file is seen only once the cache of the others is gone;
-`make test` sees to it.
+the tests see to it, elsewhere `make clean` does.
 """

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from models.hashing import hash_feature
 from models.learner import make_settings
-from models.logistic_regression import LogisticRegression, Prediction
+from models.logistic_regression import LogisticRegression
+from models.prediction import Prediction
 from models.state import BLOCK_SLOTS
 from models.stream_model import StreamModel
 from stream.records import DROP, LEARN, NEVER, RESOLVE, SCORE, Events, Ops, Rows
