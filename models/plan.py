@@ -36,7 +36,7 @@ class Plan:
     @property
     def cells(self) -> int:
         """The most cells that one event can have."""
-        return 1 + len(self.entries) + self._count(NUMBER) + MAX_WORDS * self._count(WORDS)
+        return len(self.entries) + self._count(NUMBER) + MAX_WORDS * self._count(WORDS)
 
     def _count(self, kind: int) -> int:
         return int((self.entries[:, 0] == kind).sum())
@@ -79,7 +79,7 @@ def names_of_slots(plan: Plan, cells: NDArray[np.uint32]) -> list[str]:
     """Whose each slot is, of an event's slots as the encoder writes them: "bias", then by name, then hats."""
     names: list[str] = [BIAS]
     ranked: list[str] = []
-    at = 1
+    at = 0
     for name, kind in zip(plan.names, plan.entries[:, 0].tolist(), strict=True):
         if kind == WORDS:
             count = int(cells[at])

@@ -1,8 +1,8 @@
 """Compiled: from an event to its cells, and from its cells to slots and values.
 
-*Cells* are what a pending prediction keeps of an event, 32 bits each: the factor that caps the norm, then by entry of
-the plan a slot (category, cross), a value and its rank (number), or a count and that many slots (words). Slots of
-numbers stand in the plan. Scoring and learning both work on what the cells say, so they see the same bits.
+*Cells* are what a pending prediction keeps of an event, 32 bits each: by entry of the plan a slot (category, cross), a
+value and its rank (number), or a count and that many slots (words). Slots of numbers stand in the plan. Scoring and
+learning both work on what the cells say, so they see the same bits.
 """
 
 from __future__ import annotations
@@ -133,8 +133,7 @@ def take_sample(x, n, sample, sampled, random, column):
 def encode(entries, categories, numbers, words, at, statistics, sample, sampled, asked, bias, cell, real, start):
     """Write the cells of event ``at`` from ``start`` on; return how many. ``real`` is ``cell`` seen as float32."""
     mask = np.uint64(bias - 1)
-    end = start + 1
-    squares = 0.0
+    end = start
     for i in range(len(entries)):
         kind = entries[i, 0]
         column = np.int64(entries[i, 1])
@@ -143,17 +142,10 @@ def encode(entries, categories, numbers, words, at, statistics, sample, sampled,
             if is_null(x):
                 real[end] = np.nan
                 real[end + 1] = NO_RANK
-                squares += 1.0
             else:
                 of = np.int64(entries[i, 2])
-                v = standardise(x, statistics, of, asked)
-                u = rank(x, statistics, sample, sampled, of, asked)
-                real[end] = v
-                real[end + 1] = u
-                squares += v * v
-                if u >= 0.0:
-                    u -= min(math.floor(u), HATS - 1.0)
-                    squares += u * u + (1.0 - u) * (1.0 - u)
+                real[end] = standardise(x, statistics, of, asked)
+                real[end + 1] = rank(x, statistics, sample, sampled, of, asked)
             end += 2
         elif kind == WORDS:
             count = end
@@ -164,16 +156,13 @@ def encode(entries, categories, numbers, words, at, statistics, sample, sampled,
                 end += 1
                 cell[end] = np.uint32(hashed & mask)
             cell[count] = np.uint32(end - count)
-            squares += end - count
             end += 1
         else:
             hashed = categories[at, column]
             if kind != CATEGORY:
                 hashed = mix(hashed, categories[at, np.int64(entries[i, 2])])
             cell[end] = np.uint32(hashed & mask)
-            squares += 1.0
             end += 1
-    real[start] = NORM_LIMIT / math.sqrt(squares) if squares > NORM_LIMIT * NORM_LIMIT else 1.0
     return end - start
 
 
@@ -181,58 +170,62 @@ def encode(entries, categories, numbers, words, at, statistics, sample, sampled,
 def expand(entries, bias, cell, real, start, slot, value):
     """Write slots and values of an event's features, the bias first; return (how many without hats, with hats)."""
     mask = np.uint64(bias - 1)
-    shrink = np.float64(real[start])
-    at = start + 1
+    at = start
     slot[0] = bias
     value[0] = 1.0
     end = np.int64(1)
     ranked = np.int64(0)
+    squares = 0.0
     for i in range(len(entries)):
         kind = entries[i, 0]
         if kind == NUMBER:
             v = np.float64(real[at])
-            if math.isnan(v):
-                slot[end] = np.int64(entries[i, 4] & mask)
-                value[end] = shrink
-            else:
-                slot[end] = np.int64(entries[i, 3] & mask)
-                value[end] = v * shrink
-                ranked += real[at + 1] >= 0.0
+            null = math.isnan(v)
+            slot[end] = np.int64((entries[i, 4] if null else entries[i, 3]) & mask)
+            value[end] = 1.0 if null else v
+            squares += value[end] * value[end]
+            ranked += real[at + 1] >= 0.0
             at += 2
             end += 1
         elif kind == WORDS:
             count = np.int64(cell[at])
             for word in range(at + 1, at + 1 + count):
                 slot[end] = np.int64(cell[word])
-                value[end] = shrink
+                value[end] = 1.0
                 end += 1
+            squares += count
             at += 1 + count
         else:
             slot[end] = np.int64(cell[at])
-            value[end] = shrink
+            value[end] = 1.0
+            squares += 1.0
             at += 1
             end += 1
     plain = end
-    if ranked == 0:
-        return plain, end
-    at = start + 1
-    for i in range(len(entries)):
+    at = start
+    for i in range(len(entries) if ranked else 0):
         kind = entries[i, 0]
         if kind == NUMBER:
             u = np.float64(real[at + 1])
             if u >= 0.0:
-                piece = np.int64(min(math.floor(u), HATS - 1.0))
-                hashed = entries[i, 5] + np.uint64(HAT_STRIDE) * np.uint64(piece + 1)
+                piece = min(math.floor(u), HATS - 1.0)
+                hashed = entries[i, 5] + np.uint64(HAT_STRIDE) * np.uint64(piece + 1.0)
                 slot[end] = np.int64(hashed & mask)
-                value[end] = (1.0 - (u - piece)) * shrink
                 slot[end + 1] = np.int64((hashed + np.uint64(HAT_STRIDE)) & mask)
-                value[end + 1] = (u - piece) * shrink
+                u -= piece
+                value[end] = 1.0 - u
+                value[end + 1] = u
+                squares += u * u + (1.0 - u) * (1.0 - u)
                 end += 2
             at += 2
         elif kind == WORDS:
             at += 1 + np.int64(cell[at])
         else:
             at += 1
+    if squares > NORM_LIMIT * NORM_LIMIT:
+        shrink = NORM_LIMIT / math.sqrt(squares)
+        for i in range(1, end):
+            value[i] *= shrink
     return plain, end
 
 
