@@ -24,6 +24,7 @@ from riverd.inspection.check_data import (
     check_slots,
     read_topic,
 )
+from riverd.inspection.check_numbers import check_numbers
 from riverd.inspection.check_state import SECTIONS_APPLIED, stored_settings
 from riverd.load_config import load_config
 from riverd.screen.notation import count, share, span, volume
@@ -68,6 +69,7 @@ def _check_stream(config: Config, config_path: Path, findings: Findings) -> None
         sound = len(events.column("time"))
         if sound:
             check_features(config, events, findings)
+            check_numbers(config, events, findings)
         if config.labels is not None and parts.label_decoder is not None:
             labels = read_topic(source, parts.label_decoder, config.labels.topic, at_most=MESSAGES)
             check_decoding(labels, findings)

@@ -1,5 +1,6 @@
 """Quality on river's streams, with labels at once and late; and that the harness gives river's published figures."""
 
+import math
 import re
 
 import pytest
@@ -96,6 +97,15 @@ def test_units_of_numbers_hardly_matter(unit, within):
         converted = [({**x, **{name: x[name] * unit for name in changed}}, y) for x, y in rows]
         assert converted != rows
         assert progressive(converted, LogisticRegression()) == pytest.approx(expected, abs=within)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0])
+def test_a_log_normal_tail_costs_less_than_a_hundredth(sigma):
+    rows = list(datasets.Bananas().take(3000))
+    expected = progressive(rows, LogisticRegression())
+    for changed in ([name] for name in rows[0][0]):
+        tailed = [({**x, **{name: math.exp(sigma * x[name]) for name in changed}}, y) for x, y in rows]
+        assert progressive(tailed, LogisticRegression()) < 1.01 * expected
 
 
 def test_an_absurd_offset_is_survived():

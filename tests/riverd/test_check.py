@@ -74,6 +74,25 @@ def test_a_sound_stream_has_no_faults_and_nothing_is_written(told, home):
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.name != "riverd.toml"} == before
 
 
+def test_whole_numbers_that_are_ids_are_noted(told):
+    values = shop()
+    events = [
+        {
+            "id": i, "at": START_S + i, "shop": "a", "x": i * 7 % 31, "user_id": i % 97, "zip": 10_000 + i % 50,
+            "order": 5000 + i, "cents": i * 7919 % 90_000, "kelvin": i / 8, "few_id": i % 5,
+        }
+        for i in range(2000)
+    ]  # fmt: skip
+    lines("events", events)
+    values["features"]["numbers"] = ["x", "user_id", "zip", "order", "cents", "kelvin", "few_id"]
+    notes = [note for note in told(values)["notes"] if note.startswith("[features] numbers: ")]
+    assert [note.split("'")[1] for note in notes] == ["user_id", "zip", "order"]
+    assert notes[0] == (
+        "[features] numbers: 'user_id' holds whole numbers and is named like an id or a code, 97 in 2,000 events. "
+        "As a number only its size would count.\n  Move it to categories, or leave it out if each occurs once."
+    )
+
+
 def test_it_reads_well(capsys):
     values = shop()
     check(values, code=0)
