@@ -48,12 +48,12 @@ def ftrl_logit(weights, settings, slot, value, size, scratch):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def ftrl_learn(weights, dirty, settings, slot, value, size, label, importance, scratch):
-    """One step by the error that today's weights make on the stored values.
+def ftrl_learn(weights, dirty, settings, slot, value, size, logit, label, importance, scratch):
+    """One step by the error of today's ``logit`` on the stored values; the scratch is as ``ftrl_logit`` left it.
 
     Entries that share a slot take the same weight, and are added one after another.
     """
-    error = (sigmoid(ftrl_logit(weights, settings, slot, value, size, scratch)) - label) * importance
+    error = (sigmoid(logit) - label) * importance
     alpha = settings[ALPHA]
     for i in range((size + LANES - 1) // LANES * LANES):
         g = error * value[i]

@@ -93,8 +93,9 @@ def share(mixing, regret, squared, prior, scratch):
         a = prior[k] * max(mixing[regret + k], 0.0) / mixing[squared + k]
         scratch[SHARE, k] = a
         total += a
+    scale = 1.0 / total if total > 0.0 else 0.0
     for k in range(len(prior)):
-        scratch[SHARE, k] = scratch[SHARE, k] / total if total > 0.0 else prior[k]
+        scratch[SHARE, k] = scratch[SHARE, k] * scale if total > 0.0 else prior[k]
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -139,9 +140,10 @@ def unbounded(mixing, a, b, c, scratch):
 def mixture_learn(
     weights, dirty, mixing, settings, slot, value, plain, size, said, r, served, later, label, importance, scratch
 ):
-    """Learn what ``said[r]`` was asked about, of which ``served`` was the answer, ``later`` events ago."""
-    expert_logits(weights, mixing, slot, value, plain, size, scratch)
+    """Learn what ``said[r]`` was asked about, of which ``served`` was the answer, ``later`` events ago.
 
+    The scratch's row ``NOW`` has the experts' logits of now.
+    """
     error = importance * (sigmoid(served) - label)
     for m in range(MIXERS):
         regret(mixing, REGRET_TOP, SQUARED_TOP, m, error * (served - clip(said[r, EXPERTS + m], LOGIT_LIMIT)))

@@ -8,7 +8,7 @@ from numba import njit
 from models.kernels.encoding import encode, expand, observe_numbers
 from models.kernels.ftrl import ftrl_learn, ftrl_logit
 from models.kernels.layout import MIXED, VALUE
-from models.kernels.mixture import mixture_ask, mixture_learn
+from models.kernels.mixture import expert_logits, mixture_ask, mixture_learn
 from models.state import ASKED, DROPPED, LEARNED
 from stream.records import DROP, LEARN, SCORE
 
@@ -48,16 +48,22 @@ def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch)
             )
             plain, size = expand(entries, bias, cell, real, start, slot, value)
             if mixed:
-                logits[r] = mixture_ask(weights, mixing, counters, slot, value, plain, size, scratch, said, r)
+                logit = mixture_ask(weights, mixing, counters, slot, value, plain, size, scratch, said, r)
             else:
-                logits[r] = ftrl_logit(weights, settings, slot, value, size, scratch)
+                logit = ftrl_logit(weights, settings, slot, value, size, scratch)
+            logits[r] = logit
             observe_numbers(entries, numbers, at, statistics, sample, sampled, random, counters)
             ahead[0] = op_rows[i] - counters[ASKED]
             starts[r] = start
             sizes[r] = count
             used[0] = start + count
         if code & LEARN:
-            plain, size = expand(entries, bias, cell, real, starts[r], slot, value)
+            if not code & SCORE:  # else all that stands there already
+                plain, size = expand(entries, bias, cell, real, starts[r], slot, value)
+                if mixed:
+                    expert_logits(weights, mixing, slot, value, plain, size, scratch)
+                else:
+                    logit = ftrl_logit(weights, settings, slot, value, size, scratch)
             label, weight = float(labels[i]), float(importance[r])
             if mixed:
                 later = float(counters[ASKED] + ahead[0] - op_rows[i])
@@ -79,7 +85,7 @@ def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch)
                     scratch,
                 )
             else:
-                ftrl_learn(weights, dirty, settings, slot, value, size, label, weight, scratch)
+                ftrl_learn(weights, dirty, settings, slot, value, size, logit, label, weight, scratch)
             counters[LEARNED] += 1
         elif code & DROP:
             counters[DROPPED] += 1
@@ -137,6 +143,7 @@ def learn(entries, state, bias, settings, cell, said, logit, later, label, impor
     value = scratch[VALUE]
     plain, size = expand(entries, bias, cell, cell.view(np.float32), np.int64(0), slot, value)
     if settings[MIXED] != 0.0:
+        expert_logits(weights, mixing, slot, value, plain, size, scratch)
         mixture_learn(
             weights,
             dirty,
@@ -155,7 +162,8 @@ def learn(entries, state, bias, settings, cell, said, logit, later, label, impor
             scratch,
         )
     else:
-        ftrl_learn(weights, dirty, settings, slot, value, size, label, importance, scratch)
+        now = ftrl_logit(weights, settings, slot, value, size, scratch)
+        ftrl_learn(weights, dirty, settings, slot, value, size, now, label, importance, scratch)
     counters[LEARNED] += 1
 
 
@@ -194,8 +202,9 @@ def ask_and_learn(
                 weights, dirty, mixing, settings, slot, value, plain, size, said, 0, logit, 0.0, label, weight, scratch
             )
         else:
+            logit = ftrl_logit(weights, settings, slot, value, size, scratch)
             observe_numbers(entries, numbers, i, statistics, sample, sampled, random, counters)
-            ftrl_learn(weights, dirty, settings, slot, value, size, label, weight, scratch)
+            ftrl_learn(weights, dirty, settings, slot, value, size, logit, label, weight, scratch)
         counters[LEARNED] += 1
 
 
