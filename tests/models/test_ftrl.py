@@ -108,7 +108,8 @@ def test_the_gradient_is_that_of_the_log_loss(label):
         (8 * (log_loss(s, h) - log_loss(s, -h)) - (log_loss(s, 2 * h) - log_loss(s, -2 * h))) / (12 * h) for s in slots
     ]
     before = state.weights.copy()
-    ftrl_learn(state.weights, state.dirty, constants, slots, values, len(slots), label, 1.0, scratch)
+    logit = ftrl_logit(state.weights, constants, slots, values, len(slots), scratch)
+    ftrl_learn(state.weights, state.dirty, constants, slots, values, len(slots), logit, label, 1.0, scratch)
     moved = state.weights.astype(float) - before
     np.testing.assert_allclose(np.sqrt(moved[slots, 1]), np.abs(gradients), rtol=1e-6)
     np.testing.assert_array_equal(np.sign(-moved[slots, 0]), -np.sign(gradients))
