@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -123,14 +124,9 @@ class ConfluentClient:
         errors = list(map(Message.error, messages))
         if any(errors):
             messages = self._sound(messages, errors)
-        by_partition: dict[tuple[str, int], list[Message]] = defaultdict(list)
-        for key, message in zip(
-            zip(map(Message.topic, messages), map(Message.partition, messages), strict=True), messages, strict=True
-        ):
-            by_partition[key].append(message)  # pyrefly: ignore
-        if self._fault is not None and not by_partition:
+        if self._fault is not None and not messages:
             raise self._fault
-        return [_fetched(topic, number, part) for (topic, number), part in by_partition.items()]
+        return _fetched(messages)
 
     def _sound(self, messages: list[Message], errors: list[KafkaError | None]) -> list[Message]:
         """The messages up to the first fault: what follows it is not to be trusted."""
@@ -201,16 +197,28 @@ def _uuid(theirs: Any) -> str:
     return str(uuid.UUID(bytes=b"".join((half % 2**64).to_bytes(8, "big") for half in halves)))
 
 
-def _fetched(topic: str, number: int, messages: list[Message]) -> Fetched:
+def _fetched(messages: list[Message]) -> list[Fetched]:
+    """Messages as columns, each taken in one go, and cut where another partition begins."""
     count = len(messages)
-    kinds, times = zip(*map(Message.timestamp, messages), strict=True)
-    return Fetched(
-        Partition(topic, str(number)),
-        np.fromiter(map(Message.offset, messages), np.int64, count),
-        np.array(times, np.int64),
-        [value or b"" for value in map(Message.value, messages)],  # pyrefly: ignore
-        appended=kinds[-1] == TIMESTAMP_LOG_APPEND_TIME,
-    )
+    topics = list(map(Message.topic, messages))
+    known = {topic: number for number, topic in enumerate(dict.fromkeys(topics))}
+    of_topic = np.fromiter(map(known.__getitem__, topics), np.int64, count)
+    partitions = np.fromiter(map(Message.partition, messages), np.int64, count)
+    offsets = np.fromiter(map(Message.offset, messages), np.int64, count)
+    times_ms = np.fromiter(map(itemgetter(1), map(Message.timestamp, messages)), np.int64, count)
+    values = [value or b"" for value in map(Message.value, messages)]
+    cuts = (np.flatnonzero((np.diff(partitions) != 0) | (np.diff(of_topic) != 0)) + 1).tolist()
+    return [
+        Fetched(
+            Partition(str(topics[start]), str(partitions[start])),
+            offsets[start:stop],
+            times_ms[start:stop],
+            values[start:stop],
+            appended=Message.timestamp(messages[stop - 1])[0] == TIMESTAMP_LOG_APPEND_TIME,
+        )
+        for start, stop in pairwise([0, *cuts, count])
+        if stop > start
+    ]
 
 
 def _fault(message: Message, error: KafkaError) -> Exception | None:

@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.kafka_client import NO_TIME, Fetched
 from stream.source import Batch, Partition
@@ -13,7 +14,17 @@ from stream.timestamps import INVALID
 
 HELD_RECORDS = 16_384  # with more it is paused,
 HELD_BYTES = 1 << 25  # or with more than that, until a quarter is left
+MOST_MS = 1 << 53  # a time beyond it has no microseconds in 64 bits
 KEPT_BYTES = 1 << 16  # of a message that is too long
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was fetched at once, n messages, of which some may be broken."""
+
+    fetched: Fetched
+    bytes_before: NDArray[np.int64]  # (n + 1,): bytes of the messages before each, and of all
+    broken: dict[int, str]  # by index
 
 
 @dataclass(slots=True)
@@ -29,7 +40,7 @@ class Lane:
     paused: bool = False
     stood_at: int = -1  # where it stood when Kafka was last looked at,
     stood_s: float = 0.0  # and for how long, with more to fetch
-    _held: deque[tuple[Fetched, dict[int, str]]] = field(default_factory=deque)  # with what is broken of it
+    _held: deque[_Held] = field(default_factory=deque)
     _taken: int = 0  # of the first of them
 
     @property
@@ -53,40 +64,43 @@ class Lane:
         if not count:
             return
         offsets, times_ms, values = offsets[:count], times_ms[:count], values[:count]
+        lengths = np.fromiter(map(len, values), np.int64, count)
         broken: dict[int, str] = {}
-        if max(map(len, values)) > max_message_bytes:
-            for index, value in enumerate(values):
-                if len(value) > max_message_bytes:
-                    broken[index] = (
-                        f"the message has {len(value):,} bytes, more than max_message_bytes = {max_message_bytes:,}"
-                    )
-                    values[index] = value[: min(KEPT_BYTES, max_message_bytes)]
-        self._append(Fetched(partition, offsets, times_ms, values, appended), broken)
+        for index in np.flatnonzero(lengths > max_message_bytes).tolist():
+            broken[index] = (
+                f"the message has {lengths[index]:,} bytes, more than max_message_bytes = {max_message_bytes:,}"
+            )
+            values[index] = values[index][: min(KEPT_BYTES, max_message_bytes)]
+            lengths[index] = len(values[index])
+        self._append(Fetched(partition, offsets, times_ms, values, appended), lengths, broken)
 
     def pass_over(self, partition: Partition, behind: int, reason: str) -> None:
         """Stand behind what can't be read, with one broken message in its place."""
         offsets, times_ms = np.array([self.fetched], np.int64), np.array([NO_TIME], np.int64)
-        self._append(Fetched(partition, offsets, times_ms, [b""]), {0: reason})
+        self._append(Fetched(partition, offsets, times_ms, [b""]), np.zeros(1, np.int64), {0: reason})
         self.fetched = behind
 
-    def _append(self, fetched: Fetched, broken: dict[int, str]) -> None:
-        self._held.append((fetched, broken))
-        self.records += len(fetched.values)
-        self.bytes += sum(map(len, fetched.values))
+    def _append(self, fetched: Fetched, lengths: NDArray[np.int64], broken: dict[int, str]) -> None:
+        bytes_before = np.concatenate([[0], np.cumsum(lengths)])
+        self._held.append(_Held(fetched, bytes_before, broken))
+        self.records += len(lengths)
+        self.bytes += int(bytes_before[-1])
 
     def take(self, at_most: int) -> Batch | None:
         """At most so many messages, if there are any."""
         if not self._held:
             return None
-        (partition, offsets, times_ms, values, _), broken = self._held[0]
+        held = self._held[0]
+        partition, offsets, times_ms, values, _ = held.fetched
         start, stop = self._taken, min(self._taken + at_most, len(values))
-        reasons = {index - start: reason for index, reason in broken.items() if start <= index < stop}
-        offsets, times_ms, taken = offsets[start:stop], times_ms[start:stop], values[start:stop]
+        reasons = {index - start: reason for index, reason in held.broken.items() if start <= index < stop}
+        offsets, times_ms = offsets[start:stop], times_ms[start:stop]
         self.records -= stop - start
-        self.bytes -= sum(map(len, taken))
+        self.bytes -= int(held.bytes_before[stop] - held.bytes_before[start])
         self._taken = stop
         if stop == len(values):
             self._held.popleft()
             self._taken = 0
-        times = np.where(times_ms == NO_TIME, INVALID, times_ms * 1000)
-        return Batch(partition, offsets, int(offsets[-1]) + 1, taken, reasons, times)
+        known = (times_ms != NO_TIME) & (np.abs(times_ms) < MOST_MS)
+        times = np.where(known, times_ms * 1000, INVALID)
+        return Batch(partition, offsets, int(offsets[-1]) + 1, values[start:stop], reasons, times)

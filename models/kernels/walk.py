@@ -26,6 +26,8 @@ def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch)
     real = cell.view(np.float32)
     value = scratch[VALUE]
     mixed = settings[MIXED] != 0.0
+    plain = size = np.int64(0)
+    logit = 0.0
     for i in range(len(codes)):
         code = codes[i]
         r = op_rows[i] - base
