@@ -43,6 +43,9 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/pending.py
+	$(BIN)/python -m benchmarks.kernel
+	$(BIN)/python -m benchmarks.reservoirs
+	$(BIN)/python -m benchmarks.learner --held-out --markdown docs/learner-figures.md
 
 # quix-streams wants older releases of what riverd uses, so it has an environment of its own
 .venv/quix/.done: | .venv/bin/python
