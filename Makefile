@@ -44,6 +44,7 @@ bench: .venv/.bench
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/pending.py
 	$(BIN)/python -m benchmarks.kernel
+	$(BIN)/python -m benchmarks.dicts
 	$(BIN)/python -m benchmarks.reservoirs
 	$(BIN)/python -m benchmarks.learner --held-out --markdown docs/learner-figures.md
 

@@ -19,6 +19,9 @@ from stream.records import MAX_WORDS
 TEXT_OR_BOOLEAN = (str, bool, np.bool_)
 LISTS = (list, tuple)
 NUMBER_TYPES = (float, int, numbers.Real, Decimal)  # the frequent ones first: the others are asked slowly
+PLAIN_NUMBERS = (
+    nw.Float64, nw.Float32, nw.Int64, nw.Int32, nw.Int16, nw.Int8, nw.UInt64, nw.UInt32, nw.UInt16, nw.UInt8,
+)  # fmt: skip
 WANTED = "a feature is text, a number, a boolean, a list of words or None"
 
 
@@ -119,13 +122,22 @@ def columns_of_frame(frame: nw.DataFrame[Any], known_numbers: Container[str]) ->
         name = str(series.name)
         if series.dtype.is_temporal() or series.dtype.is_nested():
             raise TypeError(f"column {name!r} is a {series.dtype}; {WANTED}")
-        column = [None if is_null(value) else value for value in series.to_list()]
-        if _is_numeric(series.dtype, column, known=name in known_numbers):
+        nulls = series.null_count()
+        if series.dtype in PLAIN_NUMBERS and nulls < len(series) and (not nulls or series.dtype.is_float()):
             number_names.append(name)
-            values.append(np.array([math.nan if value is None else _as_float(value) for value in column]))
-        else:
-            category_names.append(name)
-            categories.append(_hash_column(name, column))
+            values.append((series.cast(nw.Float64) if nulls else series).to_numpy().astype(np.float64))
+            continue
+        column = series.to_list()
+        hashed = _hash_texts(name, column)
+        if hashed is None:  # not text alone
+            column = [None if is_null(value) else value for value in column]
+            if _is_numeric(series.dtype, column, known=name in known_numbers):
+                number_names.append(name)
+                values.append(np.array([math.nan if value is None else _as_float(value) for value in column]))
+                continue
+            hashed = _hash_column(name, column)
+        category_names.append(name)
+        categories.append(hashed)
     rows = len(frame)
     return Columns(
         tuple(category_names),
@@ -145,6 +157,36 @@ def _is_numeric(dtype: nw.dtypes.DType, column: Sequence[Any], *, known: bool) -
         dtype == nw.Object
         and all(isinstance(value, NUMBER_TYPES) and not isinstance(value, TEXT_OR_BOOLEAN) for value in values)
     )
+
+
+class _NotTextError(Exception):
+    """A column holds something else than text and nulls."""
+
+
+class _Texts(dict[Any, int]):
+    """Hashes of a column's values, each worked out once: a whole column is mapped without a Python call per value."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def __missing__(self, value: Any) -> int:
+        if type(value) is not str and not is_null(value):
+            raise _NotTextError
+        hashed = hash_feature(self._name, value if type(value) is str else None)
+        if type(value) is str:  # NaN is not even equal to itself
+            self[value] = hashed
+        return hashed
+
+
+def _hash_texts(name: str, column: Sequence[Any]) -> NDArray[np.uint64] | None:
+    """The hashes of a column of text and nulls, at least one of them text; None if it is another one."""
+    texts = _Texts(name)
+    try:
+        hashed = np.fromiter(map(texts.__getitem__, column), np.uint64, len(column))
+    except (_NotTextError, TypeError):  # what can't be hashed is no text either
+        return None
+    return hashed if texts else None
 
 
 def _hash_column(name: str, column: Iterable[Any]) -> NDArray[np.uint64]:

@@ -11,21 +11,23 @@ from numpy.typing import NDArray
 from river import base
 from river.utils import dataframe
 
+from models.direct import Direct
 from models.explanation import contributions
 from models.features import Columns, columns_of_dict, columns_of_frame
 from models.kernels import walk
-from models.kernels.layout import new_scratch
 from models.kernels.sigmoid import sigmoid
+from models.labels import as_importance, as_importances, as_label, as_labels
 from models.learner import is_mixed, make_settings, new_state_of, said_of
 from models.plan import Plan, make_plan
 from models.prediction import Prediction
+from models.recipes import Recipe, is_plain, shape_of
 from models.serial import pack, unpack
 from models.state import ASKED, DROPPED, OF_NUMBERS, sha256, with_numbers
+from models.working_memory import WorkingMemory
+
+ASK, ASK_AND_LEARN, SIGMOID = Direct(walk.ask), Direct(walk.ask_and_learn), Direct(sigmoid)
 
 MAX_NUMBERS = 1 << 16  # number columns with statistics of their own
-WORKING_MEMORY = ("_plans", "_slots", "_scratch")  # of which nothing is stored
-MAX_PLANS = 1 << 10  # sets of names whose layout is remembered
-MAX_IMPORTANCE = 1e9  # more says nothing
 
 
 class LogisticRegression(base.MiniBatchClassifier):
@@ -99,16 +101,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         self._settings = make_settings(expert, alpha=alpha, beta=beta, l1=l1, l2=l2)
         self._state = new_state_of(self._settings, bits=bits, numbers=())
         self._columns: dict[str, int] = {}
-        self._plans: dict[Any, Plan] = {}
-        self._resize(1)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in WORKING_MEMORY}
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        vars(self).update(kept)
-        self._plans = {}
-        self._resize(1)
+        self._memory = WorkingMemory()
 
     @classmethod
     def _unit_test_params(cls):  # noqa: ANN206 - river's own signature
@@ -134,9 +127,9 @@ class LogisticRegression(base.MiniBatchClassifier):
             A label that is not 0 or 1, a weight outside 0 to 1e9, or a prediction of a model of another kind.
             Nothing is learned.
         """
-        label, importance = _as_label(y), _as_importance(w)
+        label, importance = as_label(y), as_importance(w)
         self._check_own(prediction)
-        self._resize(1 + 3 * len(prediction.cells))
+        self._memory.make_room(1 + 3 * len(prediction.cells))
         walk.learn(
             prediction.entries,
             self._state,
@@ -148,8 +141,8 @@ class LogisticRegression(base.MiniBatchClassifier):
             float(self._state.counters[ASKED] - prediction.number),
             label,
             importance,
-            self._slots,
-            self._scratch,
+            self._memory.slots,
+            self._memory.scratch,
         )
 
     def drop(self, prediction: Prediction) -> None:
@@ -167,20 +160,70 @@ class LogisticRegression(base.MiniBatchClassifier):
 
     def learn_one(self, x: Mapping[Any, Any], y: base.typing.ClfTarget, w: float = 1.0) -> None:
         """Ask and learn at once: the label is there with the event."""
-        _as_label(y), _as_importance(w)  # a bad label must not move the statistics either
-        self.learn(self.ask(x), y, w)
+        label, importance = as_label(y), as_importance(w)  # a bad one must not move the statistics either
+        recipe = self._recipe(x)
+        if recipe is None:
+            self.learn(self.ask(x), bool(label), importance)
+            return
+        recipe.labels[0], recipe.importance[0] = label, importance
+        columns = recipe.columns
+        ASK_AND_LEARN.call(
+            recipe.plan.entries,
+            columns.categories,
+            columns.numbers,
+            columns.words,
+            recipe.labels,
+            recipe.importance,
+            self._state,
+            1 << self.bits,
+            self._settings,
+            recipe.cells,
+            recipe.said,
+            self._memory.slots,
+            self._memory.scratch,
+        )
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:  # noqa: ARG002
-        p = float(sigmoid(self._score(columns_of_dict(x, self._columns))[0]))
+        recipe = self._recipe(x)
+        if recipe is None:
+            logit = self._score(columns_of_dict(x, self._columns))[0]
+        else:
+            columns = recipe.columns
+            ASK.call(
+                recipe.plan.entries,
+                columns.categories,
+                columns.numbers,
+                columns.words,
+                self._state,
+                1 << self.bits,
+                self._settings,
+                recipe.cells,
+                recipe.said,
+                recipe.logits,
+                self._memory.slots,
+                self._memory.scratch,
+                False,
+            )
+            logit = recipe.logits[0]
+        p = SIGMOID.call(logit)
         return {False: 1.0 - p, True: p}
+
+    def _recipe(self, x: Mapping[Any, Any]) -> Recipe | None:
+        """Takes the event, if there is one for its like."""
+        shape = shape_of(x)
+        try:
+            recipe = self._memory.recipes[shape]
+        except KeyError:
+            plain = is_plain(shape, self._columns)
+            recipe = Recipe(shape, self._columns, self._plan, said=said_of(self._settings)) if plain else None
+            self._memory.recipes[shape] = recipe
+        return recipe if recipe is not None and recipe.take(x) else None
 
     def learn_many(self, X: Any, y: Any, w: Any = None) -> None:  # noqa: N803 - river's name
         """Learn the rows of a pandas, polars or pyarrow frame in order, each as ``learn_one`` would."""
         columns = self._columns_of(nw.from_native(X, eager_only=True))
-        labels = np.array([_as_label(label) for label in _as_sequence(y)])
-        importance = (
-            np.ones(len(labels)) if w is None else np.array([_as_importance(weight) for weight in _as_sequence(w)])
-        )
+        labels = as_labels(y)
+        importance = np.ones(len(labels)) if w is None else as_importances(w)
         if not len(labels) == len(columns.numbers) == len(importance):
             raise ValueError(f"{len(columns.numbers)} rows, {len(labels)} labels, {len(importance)} weights")
         self._admit(columns.number_names)
@@ -197,8 +240,8 @@ class LogisticRegression(base.MiniBatchClassifier):
             self._settings,
             np.empty(plan.cells, np.uint32),
             self._new_said(1),
-            self._slots,
-            self._scratch,
+            self._memory.slots,
+            self._memory.scratch,
         )
 
     def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
@@ -274,11 +317,11 @@ class LogisticRegression(base.MiniBatchClassifier):
         if new:
             self._state = with_numbers(self._state, new, known=len(self._columns), ranks=is_mixed(self._settings))
             self._columns.update({name: len(self._columns) + i for i, name in enumerate(new)})
-            self._plans.clear()  # there a new number may be known as one too many
+            self._memory.forget()
 
     def _plan(self, columns: Columns) -> Plan:
         names = columns.category_names, columns.number_names, columns.word_names
-        plan = self._plans.get(names)
+        plan = self._memory.plans.get(names)
         if plan is None:
             plan = make_plan(
                 categories=columns.category_names,
@@ -288,15 +331,9 @@ class LogisticRegression(base.MiniBatchClassifier):
                 # a name without statistics of its own is encoded by its sign
                 statistics={name: self._columns.get(name, MAX_NUMBERS) for name in columns.number_names},
             )
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[names] = plan
-            self._resize(plan.width)
+            self._memory.plans[names] = plan
+            self._memory.make_room(plan.width)
         return plan
-
-    def _resize(self, width: int) -> None:
-        if not hasattr(self, "_slots") or width > len(self._slots):
-            self._slots, self._scratch = np.empty(width, np.int64), new_scratch(width)
 
     def _columns_of(self, frame: nw.DataFrame[Any]) -> Columns:
         return columns_of_frame(frame, self._columns)
@@ -331,34 +368,8 @@ class LogisticRegression(base.MiniBatchClassifier):
             cells,
             said,
             logits,
-            self._slots,
-            self._scratch,
+            self._memory.slots,
+            self._memory.scratch,
             moving,
         )
         return int(count)
-
-
-def _as_sequence(values: Any) -> Any:
-    """A pandas, polars or pyarrow series as a list; anything else as it is."""
-    series = nw.from_native(values, series_only=True, pass_through=True)
-    return series.to_list() if isinstance(series, nw.Series) else series
-
-
-def _as_label(y: Any) -> float:
-    try:
-        if y == 1:
-            return 1.0
-        if y == 0:
-            return 0.0
-    except (TypeError, ValueError):  # pandas' NA, or a whole array
-        pass
-    raise ValueError(f"a label is True or False, 1 or 0, not {y!r}")
-
-
-def _as_importance(w: Any) -> float:
-    try:
-        if 0.0 <= w <= MAX_IMPORTANCE:
-            return float(np.float32(w))  # as the daemon keeps it
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"a weight is a number from 0 to {MAX_IMPORTANCE:g}, not {w!r}")
