@@ -90,7 +90,7 @@ class Source(Section):
     bootstrap_servers: list[Annotated[str, AfterValidator(check_server)]] = []
     """Kafka: some of the brokers, `["host:9092"]`; they name the others."""
     client: Literal["kafka-python", "confluent"] = "kafka-python"
-    """Kafka: "confluent" is several times faster, and is installed with `riverd[fast]`."""
+    """Kafka: both are as fast; "confluent" is compiled, and is installed with `riverd[fast]`."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Kafka: what the listener speaks."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
