@@ -215,7 +215,9 @@ class LogisticRegression(base.MiniBatchClassifier):
             recipe = self._memory.recipes[shape]
         except KeyError:
             plain = is_plain(shape, self._columns)
-            recipe = Recipe(shape, self._columns, self._plan, said=said_of(self._settings)) if plain else None
+            memory = self._memory
+            said = said_of(self._settings)
+            recipe = Recipe(shape, self._columns, self._plan, memory.hashes_of, said=said) if plain else None
             self._memory.recipes[shape] = recipe
         return recipe if recipe is not None and recipe.take(x) else None
 

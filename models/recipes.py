@@ -44,6 +44,8 @@ class Recipe:
         Names whose null is a number's.
     plan_of
         Lays out columns.
+    hashes_of
+        Gives the hashes of a name's values, which all recipes share.
     said
         Numbers that a prediction keeps.
 
@@ -54,12 +56,18 @@ class Recipe:
     """
 
     def __init__(
-        self, shape: Shape, known_numbers: Container[str], plan_of: Callable[[Columns], Plan], *, said: int
+        self,
+        shape: Shape,
+        known_numbers: Container[str],
+        plan_of: Callable[[Columns], Plan],
+        hashes_of: Callable[[str], CategoryHashes],
+        *,
+        said: int,
     ) -> None:
         kinds = dict(zip(*shape, strict=True))
         self._numbers = [name for name, kind in kinds.items() if kind in NUMBERS]
         nulls = [name for name, kind in kinds.items() if kind is type(None) and name in known_numbers]
-        self._hashes = [(name, CategoryHashes(name)) for name in kinds if name not in {*self._numbers, *nulls}]
+        self._hashes = [(name, hashes_of(name)) for name in kinds if name not in {*self._numbers, *nulls}]
         categories = len(self._hashes)
         room = np.zeros(categories + len(self._numbers) + len(nulls), np.uint64)
         numbers = room[categories:].view(np.float64)

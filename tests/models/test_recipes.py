@@ -85,6 +85,18 @@ def test_many_shapes_are_forgotten_again():
     assert len(model._memory.recipes) <= 1024
 
 
+def test_hashes_of_a_name_are_kept_once():
+    model = LogisticRegression(bits=8)
+    for i in range(50):
+        model.predict_proba_one({"c": f"value {i}", f"other {i}": True})
+    kept = model._memory._hashes
+    assert len(kept["c"]) == 50
+    assert (
+        len({id(hashes) for recipe in model._memory.recipes.values() for name, hashes in recipe._hashes if name == "c"})
+        == 1
+    )
+
+
 def test_a_plain_dict_does_take_the_short_way(monkeypatch):
     model = LogisticRegression(bits=8)
     x = {"a": "x", "b": True, "n": 1.0, "m": None, "k": 3}
