@@ -110,11 +110,16 @@ class LogisticRegression(base.MiniBatchClassifier):
 
     def ask(self, x: Mapping[Any, Any]) -> Prediction:
         """Score the event as it is now and let it move the statistics of its numbers."""
-        columns = columns_of_dict(x, self._columns)
-        self._admit(columns.number_names)
-        plan = self._plan(columns)
-        cells, said, logits = np.empty(plan.cells, np.uint32), self._new_said(1), np.empty(1)
-        count = self._ask(plan, columns, cells, said, logits, moving=True)
+        recipe = self._recipe(x)
+        if recipe is not None:
+            plan, cells, said, logits = recipe.plan, recipe.cells.copy(), recipe.said.copy(), recipe.logits
+            count = self._ask(plan, recipe.columns, cells, said, logits, moving=True)
+        else:
+            columns = columns_of_dict(x, self._columns)
+            self._admit(columns.number_names)
+            plan = self._plan(columns)
+            cells, said, logits = np.empty(plan.cells, np.uint32), self._new_said(1), np.empty(1)
+            count = self._ask(plan, columns, cells, said, logits, moving=True)
         number = int(self._state.counters[ASKED])
         return Prediction(float(logits[0]), number, said, cells[:count], plan.entries, self._bias)
 
@@ -166,44 +171,14 @@ class LogisticRegression(base.MiniBatchClassifier):
             self.learn(self.ask(x), bool(label), importance)
             return
         recipe.labels[0], recipe.importance[0] = label, importance
-        columns = recipe.columns
-        ASK_AND_LEARN.call(
-            recipe.plan.entries,
-            columns.categories,
-            columns.numbers,
-            columns.words,
-            recipe.labels,
-            recipe.importance,
-            self._state,
-            1 << self.bits,
-            self._settings,
-            recipe.cells,
-            recipe.said,
-            self._memory.slots,
-            self._memory.scratch,
-        )
+        self._ask_and_learn(recipe.plan, recipe.columns, recipe.labels, recipe.importance, recipe.cells, recipe.said)
 
     def predict_proba_one(self, x: Mapping[Any, Any], **kwargs: Any) -> dict[base.typing.ClfTarget, float]:  # noqa: ARG002
         recipe = self._recipe(x)
         if recipe is None:
             logit = self._score(columns_of_dict(x, self._columns))[0]
         else:
-            columns = recipe.columns
-            ASK.call(
-                recipe.plan.entries,
-                columns.categories,
-                columns.numbers,
-                columns.words,
-                self._state,
-                1 << self.bits,
-                self._settings,
-                recipe.cells,
-                recipe.said,
-                recipe.logits,
-                self._memory.slots,
-                self._memory.scratch,
-                False,
-            )
+            self._ask(recipe.plan, recipe.columns, recipe.cells, recipe.said, recipe.logits, moving=False)
             logit = recipe.logits[0]
         p = SIGMOID.call(logit)
         return {False: 1.0 - p, True: p}
@@ -230,21 +205,7 @@ class LogisticRegression(base.MiniBatchClassifier):
             raise ValueError(f"{len(columns.numbers)} rows, {len(labels)} labels, {len(importance)} weights")
         self._admit(columns.number_names)
         plan = self._plan(columns)
-        walk.ask_and_learn(
-            plan.entries,
-            columns.categories,
-            columns.numbers,
-            columns.words,
-            labels,
-            importance,
-            self._state,
-            self._bias,
-            self._settings,
-            np.empty(plan.cells, np.uint32),
-            self._new_said(1),
-            self._memory.slots,
-            self._memory.scratch,
-        )
+        self._ask_and_learn(plan, columns, labels, importance, np.empty(plan.cells, np.uint32), self._new_said(1))
 
     def predict_proba_many(self, X: Any) -> Any:  # noqa: N803 - river's name
         """Probabilities of False and True, one row per row of the frame, with its index."""
@@ -359,7 +320,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         *,
         moving: bool,
     ) -> int:
-        count = walk.ask(
+        count = ASK.call(
             plan.entries,
             columns.categories,
             columns.numbers,
@@ -375,3 +336,28 @@ class LogisticRegression(base.MiniBatchClassifier):
             moving,
         )
         return int(count)
+
+    def _ask_and_learn(
+        self,
+        plan: Plan,
+        columns: Columns,
+        labels: NDArray[np.float64],
+        importance: NDArray[np.float64],
+        cells: NDArray[np.uint32],
+        said: NDArray[np.float32],
+    ) -> None:
+        ASK_AND_LEARN.call(
+            plan.entries,
+            columns.categories,
+            columns.numbers,
+            columns.words,
+            labels,
+            importance,
+            self._state,
+            self._bias,
+            self._settings,
+            cells,
+            said,
+            self._memory.slots,
+            self._memory.scratch,
+        )
