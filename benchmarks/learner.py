@@ -33,6 +33,13 @@ from benchmarks.rows import DATA
 HERE = Path(__file__).parent
 CELLS = DATA / "learner.jsonl"
 STREAMS = (*DEVELOPMENT, "flights")
+HEAD = """# Figures of the learner
+
+Made by `python -m benchmarks.learner --held-out`; what they mean is in [learner.md](learner.md). Probabilities are of the moment of the
+question; "best expert" is the best of the mixture's own in hindsight, "best peer" the best of the others on that stream; ECE has 15
+bins of equal counts; events/s are of shared cores, and rough.
+
+"""
 
 
 def main() -> None:
@@ -54,7 +61,7 @@ def main() -> None:
         console.print(worse_than_base_rate(cells))
         grids += [*tables, *matrices(cells, title=title)]
     if chosen.markdown:
-        chosen.markdown.write_text("\n".join(markdown(grid) for grid in grids), encoding="utf-8")
+        chosen.markdown.write_text(HEAD + "\n".join(markdown(grid) for grid in grids), encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
