@@ -35,9 +35,9 @@ CELLS = DATA / "learner.jsonl"
 STREAMS = (*DEVELOPMENT, "flights")
 HEAD = """# Figures of the learner
 
-Made by `python -m benchmarks.learner --held-out`; what they mean is in [learner.md](learner.md). Probabilities are of the moment of the
-question; "best expert" is the best of the mixture's own in hindsight, "best peer" the best of the others on that stream; ECE has 15
-bins of equal counts; events/s are of shared cores, and rough.
+Made by `python -m benchmarks.learner --held-out`; what they mean is in [learner.md](learner.md). Probabilities are of
+the moment of the question; "best expert" is the best of the mixture's own in hindsight, "best peer" the best of the
+others on that stream; ECE has 15 bins of equal counts; events/s are of shared cores, and rough.
 
 """
 
