@@ -228,7 +228,7 @@ class LogisticRegression(base.MiniBatchClassifier):
         >>> for hour in range(200):
         ...     model.learn_one({"colour": "red" if hour % 3 else "blue", "hour": hour % 24}, hour % 3 == 0)
         >>> {name: round(value, 1) for name, value in model.explain({"colour": "blue", "hour": 12}).items()}
-        {'colour': 6.4, 'bias': 3.9, 'hour': 0.7}
+        {'colour': 4.7, 'hour': -0.1, 'bias': -0.1}
         """
         columns = columns_of_dict(x, self._columns)
         plan = self._plan(columns)
