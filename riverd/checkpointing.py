@@ -25,6 +25,7 @@ from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import StateMismatchError
 from riverd.outgoing import parcels_of
 from riverd.predictions import BYTES as PREDICTION_BYTES
+from riverd.state_format import FORMAT, refuse_other_formats
 from storage.arrays import decode, encode
 from storage.blocks import Block
 from storage.checkpoint import Checkpoint
@@ -39,7 +40,6 @@ log = logging.getLogger("riverd")
 
 Arrays = Mapping[str, NDArray[Any]]
 VERSION = "0.1.0"
-FORMAT = 2  # of rows and weights; what was stored in another one is refused
 ROW_BYTES, CELL_BYTES, SAID_BYTES = 50, 4, 4
 RINGS = ("panes", "traffic", "slices")
 KINDS = ("rows", "status", "weights", *RINGS)
@@ -239,12 +239,7 @@ class Checkpointer:
         """
         header, small = decode(loaded.state)
         engine, parts = self._engine, self._engine.parts
-        if header.get("format", 1) != FORMAT:
-            raise StateMismatchError(
-                f"model {engine.config.model.name!r} was stored by another version of riverd, in a form that this one "
-                "does not read.\n  Use that version to go on, or give the model another [model] name to learn the "
-                "stream anew."
-            )
+        refuse_other_formats(header, model=engine.config.model.name)
         changes = changed_settings(engine.config, header["settings"])
         _refuse(engine.config, changes)
         anew = {ring for change in changes for ring in change.anew}

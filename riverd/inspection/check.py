@@ -14,7 +14,7 @@ from riverd.changes import APPLIED, NEEDS_REPLAY, REFUSED, Change, changed_setti
 from riverd.config import Config
 from riverd.database_url import PASSWORD, database_url, holds_password
 from riverd.durations import format_duration
-from riverd.errors import ConfigError
+from riverd.errors import ConfigError, StateMismatchError
 from riverd.inspection.check_data import (
     Findings,
     check_decoding,
@@ -124,11 +124,11 @@ def _check_state(config: Config, config_path: Path, findings: Findings) -> None:
             findings.notes.append(f"[storage] url holds a password. Better give it in the environment: {PASSWORD}.")
         url = database_url(config, config_path)
         seen = inspect_database(url, config.model.name)
-        stored = stored_settings(seen)
+        stored = stored_settings(seen, model=config.model.name)
     except DamagedBlob as error:
         findings.faults.append(f"the store of {config.model.name!r}: {error}")
         return
-    except StorageError as error:
+    except (StorageError, StateMismatchError) as error:
         findings.faults.append(str(error))
         return
     if stored is None:

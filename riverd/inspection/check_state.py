@@ -8,6 +8,7 @@ from typing import Any
 
 from riverd.config import Config
 from riverd.database_url import database_url
+from riverd.state_format import refuse_other_formats
 from storage.arrays import decode
 from storage.errors import DamagedBlob
 from storage.inspection import DatabaseSeen
@@ -23,17 +24,20 @@ def database_path(config: Config, config_path: Path) -> Path | None:
     return file_of(url) if url.get_backend_name() == "sqlite" else None
 
 
-def stored_settings(seen: DatabaseSeen | None) -> Mapping[str, Any] | None:
+def stored_settings(seen: DatabaseSeen | None, *, model: str) -> Mapping[str, Any] | None:
     """The settings under which the newest checkpoint was learned, or None before the first.
 
     Raises
     ------
     DamagedBlob
         The checkpoint is not what was written.
+    StateMismatchError
+        It was written in another form.
     """
     if seen is None or seen.model is None or seen.model.state is None:
         return None
     header, _ = decode(seen.model.state)
+    refuse_other_formats(header, model=model)
     settings = header.get("settings")
     if not isinstance(settings, dict):
         raise DamagedBlob("the newest checkpoint holds no settings")

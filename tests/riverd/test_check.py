@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from riverd import state_format
 from riverd.cli import main
 from riverd.inspection import check as checking
 from tests.riverd.streams import pairs, settings, split, to_toml, write
@@ -258,6 +259,16 @@ def test_the_fate_of_changes(capsys):
     main(["check", "--json"])
     assert json.loads(capsys.readouterr().out)["state"]["changes"] == []
     assert main(["run", "--until-idle", "--json"]) == 0
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_state_in_another_form(capsys, monkeypatch):
+    monkeypatch.setattr(state_format, "FORMAT", state_format.FORMAT + 1)
+    main(["check", "--json"])
+    [fault] = json.loads(capsys.readouterr().out)["faults"]
+    assert "stored by another version of riverd" in fault
+    assert "give the model another [model] name" in fault
+    assert main(["run", "--until-idle", "--json"]) == 1  # it is so
 
 
 @pytest.mark.usefixtures("stored")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from riverd import checkpointing
+from riverd import state_format
 from riverd.checkpointing import Checkpointer
 from riverd.errors import StateMismatchError
 from storage.checkpoint import FAIL_POINTS
@@ -204,7 +204,7 @@ def test_a_state_in_another_form_is_refused(monkeypatch):
     life = Life(MODES["arrival-drop"][0], config())
     life.step(3)
     life.commit()
-    monkeypatch.setattr(checkpointing, "FORMAT", checkpointing.FORMAT + 1)
+    monkeypatch.setattr(state_format, "FORMAT", state_format.FORMAT + 1)
     with pytest.raises(StateMismatchError, match="stored by another version of riverd"):
         life.begin()
 
