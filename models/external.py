@@ -24,7 +24,7 @@ class ExternalModel:
 
     def run(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
         """Write the scores of events into their rows, as logits."""
-        _take(ops.code, ops.row, ops.record, base, events.score, rows.logit, rows.start, rows.size)
+        _take(ops.code, ops.row, ops.record, base, events.score, rows.logit, rows.reference, rows.start, rows.size)
 
     def take_dirty(self) -> list[int]:
         return []
@@ -55,6 +55,7 @@ def _take(
     base: int,
     score: NDArray[np.float64],
     logit: NDArray[np.float64],
+    reference: NDArray[np.float32],
     start: NDArray[np.int64],
     size: NDArray[np.uint16],
 ) -> None:
@@ -68,5 +69,6 @@ def _take(
             else:
                 served = min(max(math.log(p) - math.log1p(-p), -MOST_LOGIT), MOST_LOGIT)
             logit[row[i] - base] = served
+            reference[row[i] - base] = np.nan
             start[row[i] - base] = 0
             size[row[i] - base] = 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.frozen import Frozen
 from models.kernels import walk
 from models.kernels.layout import new_scratch
 from models.learner import new_state_of, said_of
@@ -48,6 +49,7 @@ class StreamModel:
             categories=categories, numbers=numbers, crosses=crosses, statistics=statistics, words=words
         )
         self._state = new_state_of(settings, bits=bits, numbers=sorted(numbers))
+        self.frozen = Frozen(self._bias + 1)
         self._slots, self._scratch = np.empty(self._plan.width, np.int64), new_scratch(self._plan.width)
 
     @property
@@ -83,7 +85,12 @@ class StreamModel:
             self._settings,
             self._slots,
             self._scratch,
+            self.frozen.weights,
         )
+
+    def freeze(self) -> None:
+        """Keep what is said now as the reference, by which every event from here on is scored too."""
+        self.frozen.freeze(self._state, self._settings)
 
     def take_dirty(self) -> list[int]:
         """Blocks of weights that changed since the last call; they count as clean from now on."""

@@ -40,7 +40,7 @@ log = logging.getLogger("riverd")
 
 Arrays = Mapping[str, NDArray[Any]]
 VERSION = "0.1.0"
-ROW_BYTES, CELL_BYTES, SAID_BYTES = 50, 4, 4
+ROW_BYTES, CELL_BYTES, SAID_BYTES = 54, 4, 4
 RINGS = ("panes", "traffic", "slices")
 KINDS = ("rows", "status", "weights", *RINGS)
 

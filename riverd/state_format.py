@@ -7,7 +7,7 @@ from typing import Any
 
 from riverd.errors import StateMismatchError
 
-FORMAT = 2  # of rows and weights: cells, and slots in use
+FORMAT = 3  # of rows, with what the reference said of them
 
 
 def refuse_other_formats(header: Mapping[str, Any], *, model: str) -> None:

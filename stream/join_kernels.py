@@ -234,7 +234,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         r = row - base
         r_time[r] = e_time[e]
         r_weight[r] = e_weight[e]
-        r_status[r] = RESOLVED | DONE
+        r_status[r] = RESOLVED | DONE | (POSITIVE if e_label[e] == 1 else 0)
         if dedupe:
             r_key[r] = e_key[e]
             r_check[r] = e_check[e]

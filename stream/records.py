@@ -82,6 +82,7 @@ class Rows(NamedTuple):
     time: NDArray[np.int64]
     status: NDArray[np.uint8]
     logit: NDArray[np.float64]  # as served at question time
+    reference: NDArray[np.float32]  # logit of the frozen reference; NaN where there was none
     weight: NDArray[np.float32]  # of the sample
     said: NDArray[np.float32]  # (rows, k): what the model keeps of its answer, to be judged by it
     start: NDArray[np.int64]  # its features: cell[start : start + size]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream.records import DONE, Rows
 
-KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "weight", "said", "size", "slices")
+KEPT_COLUMNS = ("key", "check", "content", "time", "logit", "reference", "weight", "said", "size", "slices")
 
 SEGMENT = 1 << 16  # rows by which the table grows and shrinks at least
 SMALL_ARENA = 1 << 20
@@ -50,6 +50,7 @@ class RowTable:
             time=np.zeros(SEGMENT, np.int64),
             status=np.zeros(SEGMENT, np.uint8),
             logit=np.zeros(SEGMENT, np.float64),
+            reference=np.zeros(SEGMENT, np.float32),
             weight=np.zeros(SEGMENT, np.float32),
             said=np.zeros((SEGMENT, said), np.float32),
             start=np.zeros(SEGMENT, np.int64),

@@ -13,16 +13,28 @@ from models.state import ASKED, DROPPED, LEARNED
 from stream.records import DROP, LEARN, SCORE
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def frozen_logit(frozen, slot, value, plain, size):
+    """What the reference says; slots from ``plain`` on are hats."""
+    logit = 0.0
+    for i in range(size):
+        logit += frozen[slot[i], 0] * value[i]
+    for i in range(plain):
+        logit += frozen[slot[i], 1] * value[i]
+    return logit
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
-def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch):
-    """Carry out the ops one after another, from and into the row table."""
+def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch, frozen):
+    """Carry out the ops one after another, from and into the row table; ``frozen`` is the reference, if any."""
     # fields of tuples are taken out once: in the loop each would cost a count of references
     weights, mixing, counters, dirty, ahead = state.weights, state.mixing, state.counters, state.dirty, state.ahead
     statistics, sample, sampled, random = state.statistics, state.sample, state.sampled, state.random
     categories, numbers, words = events.categories, events.numbers, events.words
     codes, op_rows, records, labels = ops.code, ops.row, ops.record, ops.label
     starts, sizes, logits, used, said = rows.start, rows.size, rows.logit, rows.used, rows.said
-    cell, importance = rows.cell, rows.weight
+    cell, importance, reference = rows.cell, rows.weight, rows.reference
+    has_reference = len(frozen) > 0
     real = cell.view(np.float32)
     value = scratch[VALUE]
     mixed = settings[MIXED] != 0.0
@@ -54,6 +66,7 @@ def walk(entries, events, ops, rows, base, state, bias, settings, slot, scratch)
             else:
                 logit = ftrl_logit(weights, settings, slot, value, size, scratch)
             logits[r] = logit
+            reference[r] = frozen_logit(frozen, slot, value, plain, size) if has_reference else np.nan
             observe_numbers(entries, numbers, at, statistics, sample, sampled, random, counters)
             ahead[0] = op_rows[i] - counters[ASKED]
             starts[r] = start

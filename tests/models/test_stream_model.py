@@ -64,6 +64,7 @@ def rows_for(n, model):
         time=np.zeros(n, np.int64),
         status=np.zeros(n, np.uint8),
         logit=np.full(n, np.nan),
+        reference=np.full(n, np.nan, np.float32),
         weight=np.ones(n, np.float32),
         said=np.full((n, model.said), np.nan, np.float32),
         start=np.zeros(n, np.int64),

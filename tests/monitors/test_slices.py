@@ -27,7 +27,7 @@ BASE = 1000
 def rows_of(time, logit):
     n, none = len(time), np.zeros(0)
     return Rows(
-        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 6,
+        none, none, none, np.array(time, np.int64), np.zeros(n, np.uint8), np.array(logit, np.float64), *[none] * 7,
         np.zeros((n, len(FIELDS)), np.uint8),
     )  # fmt: skip
 
