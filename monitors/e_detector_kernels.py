@@ -1,8 +1,7 @@
-"""The bets of the e-detector, compiled. A detector is one row of each of these arrays:
+"""The bets of e-detectors, compiled. A detector is one row of each of these arrays:
 
-- stakes float64 (BETS,): by bet, the Shiryaev-Roberts sum of what a gambler would own who began at each event
-- centre float64 (2,): mean of the logits, by which slopes turn, and how many it is of
-- since int64 (1,): events since the last alarm
+- stakes float64 (n, BETS): by bet, the Shiryaev-Roberts sum of what a gambler would own who began at each event
+- centre float64 (n, 2): mean of the logits, by which slopes turn, and how many it is of
 """
 
 from __future__ import annotations
@@ -29,9 +28,16 @@ def shift_odds(tolerance: float) -> Floats:
     return np.exp(-np.stack([edges, edges + SHIFTS], axis=1))
 
 
-@njit(cache=True, error_model="numpy")
-def bet(logit: float, positive: bool, tolerance: float, odds: Floats, stakes: Floats, centre: Floats) -> float:
-    """Let one outcome pay or cost every bet; return the evidence, the mean of what they own.
+@njit(cache=True, error_model="numpy", inline="always")
+def _ratio(against, at_edge, at_shift, positive):
+    """Likelihood of the outcome under the shift, over that at the edge."""
+    ratio = (1.0 + against * at_edge) / (1.0 + against * at_shift)
+    return ratio if positive else ratio * (at_shift / at_edge)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def bet(logit, positive, tolerance, odds, stakes, centre, of):
+    """Let one outcome pay or cost every bet of detector ``of``; return its evidence, the mean of what they own.
 
     A bet on a shift is the likelihood ratio of the shifted logit against the tolerance's edge on the same side. Its
     expectation is at most 1 wherever within the tolerance the true logit lies, so the evidence after n events is at
@@ -42,9 +48,9 @@ def bet(logit: float, positive: bool, tolerance: float, odds: Floats, stakes: Fl
     against = math.exp(-logit)  # the odds against
     evidence = 0.0
     for k in range(SHIFTS.size):
-        stakes[k] = (1.0 + stakes[k]) * _ratio(against, odds[k, 0], odds[k, 1], positive)
-        evidence += stakes[k]
-    away = logit - centre[0]
+        stakes[of, k] = (1.0 + stakes[of, k]) * _ratio(against, odds[k, 0], odds[k, 1], positive)
+        evidence += stakes[of, k]
+    away = logit - centre[of, 0]
     for j in range(SLOPES.size):
         k = SHIFTS.size + j
         shift = min(max((SLOPES[j] - 1.0) * away, -2.0), 2.0)  # no event alone decides
@@ -52,19 +58,12 @@ def bet(logit: float, positive: bool, tolerance: float, odds: Floats, stakes: Fl
         if abs(shift) > tolerance:
             edge = tolerance if shift > 0.0 else -tolerance
             ratio = _ratio(against, math.exp(-edge), math.exp(-shift), positive)
-        stakes[k] = (1.0 + stakes[k]) * ratio
-        evidence += stakes[k]
+        stakes[of, k] = (1.0 + stakes[of, k]) * ratio
+        evidence += stakes[of, k]
     # known before the next outcome, as it must be
-    centre[1] = min(centre[1] + 1.0, MEMORY)
-    centre[0] += away / centre[1]
+    centre[of, 1] = min(centre[of, 1] + 1.0, MEMORY)
+    centre[of, 0] += away / centre[of, 1]
     return evidence / BETS
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _ratio(against, at_edge, at_shift, positive):
-    """Likelihood of the outcome under the shift, over that at the edge."""
-    ratio = (1.0 + against * at_edge) / (1.0 + against * at_shift)
-    return ratio if positive else ratio * (at_shift / at_edge)
 
 
 @njit(cache=True, error_model="numpy")
@@ -76,19 +75,16 @@ def scan(
     bound: float,
     stakes: Floats,
     centre: Floats,
-    since: Ints,
     alarms: Ints,
 ) -> int:
-    """Take outcomes one by one; write after how many of them there was an alarm, and return how many alarms.
+    """Take outcomes one by one; write the places at which there was an alarm, and return how many there were.
 
     After an alarm the detector begins anew.
     """
     count = 0
     for i in range(len(logit)):
-        since[0] += 1
-        if bet(logit[i], label[i] == 1, tolerance, odds, stakes, centre) >= bound:
+        if bet(logit[i], label[i] == 1, tolerance, odds, stakes, centre, 0) >= bound:
             alarms[count] = i
             count += 1
-            stakes[:] = 0.0
-            since[0] = 0
+            stakes[0] = 0.0
     return count
