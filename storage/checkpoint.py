@@ -67,7 +67,7 @@ class Checkpoint:
     outgoing: Sequence[Parcel] = field(default_factory=tuple)  # to be sent to topics
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Of state, blocks and snapshot."""
         written = len(self.state) + sum(len(block.data or b"") for block in self.blocks)
         return written + (0 if self.snapshot is None else len(self.snapshot.data))
@@ -190,7 +190,7 @@ def commit(
             prune_snapshots(connection, model)
         reached("checkpoint.commit")  # 11
     reached("checkpoint.committed")
-    return Committed(number=number, bytes=checkpoint.bytes, snapshot=snapshot)
+    return Committed(number=number, bytes=checkpoint.size_bytes, snapshot=snapshot)
 
 
 def _refuse_too_large(model: str, checkpoint: Checkpoint) -> None:

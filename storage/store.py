@@ -175,7 +175,7 @@ class Store:
         assert self._lease is not None
         if self._last is None:
             raise RuntimeError(f"{self.model}: commit before load; what is there already would be overwritten")
-        self._doubt = Doubt(self._last + 1, self._lease.epoch, sha256_of(checkpoint.state), checkpoint.bytes)
+        self._doubt = Doubt(self._last + 1, self._lease.epoch, sha256_of(checkpoint.state), checkpoint.size_bytes)
         try:
             committed = commit(
                 self.database,

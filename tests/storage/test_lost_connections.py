@@ -72,7 +72,7 @@ def test_cut_in_the_middle_of_a_commit(how, store, cutter):
     store._reached = seen.append
     cutter.plan(how)
     committed = store.commit(checkpoint(2))
-    assert (committed.number, committed.snapshot, committed.bytes) == (2, 2, checkpoint(2).bytes)
+    assert (committed.number, committed.snapshot, committed.bytes) == (2, 2, checkpoint(2).size_bytes)
     # only what was not written is written again
     assert seen.count("checkpoint.commit") == (2 if how == LOSE_REQUEST else 1)
     is_whole(store, 2)
