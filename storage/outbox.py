@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, Exists, Row, Select, exists, func, or_, select, update
 
 from storage.dialect import insert
 from storage.retention import AT_ONCE, delete_some
@@ -48,7 +48,7 @@ class Pending:
     notice: Notice
     created_at: int
     began_at: int  # when the alert's firing was written
-    attempts: int
+    attempts: int  # at which it was refused, or taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,11 @@ def _began_at(connection: Connection, model: str, notice: Notice, *, at: int) ->
 
 
 def prune_outbox(connection: Connection, model: str) -> None:
-    """Keep the newest 10,000, whether they were delivered or not."""
+    """Keep the newest 10,000, whether they were delivered or not, and each rule's newest, which may still fire."""
     newest = select(outbox.c.number).where(outbox.c.model == model).order_by(outbox.c.number.desc())
     too_old = outbox.c.number <= newest.limit(1).offset(KEEP).scalar_subquery()
-    delete_some(connection, outbox, outbox.c.model == model, too_old, oldest_first=outbox.c.number, limit=AT_ONCE)
+    old = outbox.c.model == model, too_old, _is_followed()
+    delete_some(connection, outbox, *old, oldest_first=outbox.c.number, limit=AT_ONCE)
 
 
 def read_due(connection: Connection, model: str, channel: str, *, at: int, limit: int) -> list[Pending]:
@@ -127,24 +128,19 @@ def read_due(connection: Connection, model: str, channel: str, *, at: int, limit
 
 def read_unresolved(connection: Connection, model: str, channel: str) -> list[Pending]:
     """Return the notices of alerts that a channel knows to fire and that have not been resolved since."""
-    later = outbox.alias()
-    query = (
-        select(outbox)
-        .where(
-            outbox.c.model == model,
-            outbox.c.channel == channel,
-            outbox.c.state == "firing",
-            outbox.c.delivered_at.is_not(None),
-            ~exists().where(
-                later.c.model == outbox.c.model,
-                later.c.channel == outbox.c.channel,
-                later.c.rule == outbox.c.rule,
-                later.c.number > outbox.c.number,
-            ),
-        )
-        .order_by(outbox.c.number)
-    )
-    return [_pending(row) for row in connection.execute(query)]
+    return [_pending(row) for row in connection.execute(_last_told(model, channel, outbox.c.state == "firing"))]
+
+
+def read_repeated(connection: Connection, model: str, channel: str, *, over_since: int) -> list[Pending]:
+    """Return what a channel that forgets has to hear again: what it knows to fire, and what ended lately.
+
+    Parameters
+    ----------
+    over_since
+        Of the alerts that are over, those of which the channel was first told at this time or later.
+    """
+    lately = or_(outbox.c.state == "firing", outbox.c.delivered_at >= over_since)
+    return [_pending(row) for row in connection.execute(_last_told(model, channel, lately))]
 
 
 def read_backlog(connection: Connection, model: str, channel: str) -> Backlog:
@@ -163,17 +159,62 @@ def mark_delivered(connection: Connection, number: int, *, at: int) -> None:
     )
 
 
-def mark_failed(connection: Connection, number: int, *, next_attempt_at: int, error: str) -> None:
-    """Note why it could not be delivered, and when to try again."""
+def mark_failed(connection: Connection, number: int, *, next_attempt_at: int, error: str, refused: bool = True) -> None:
+    """Note why it could not be delivered, and when to try again.
+
+    Parameters
+    ----------
+    refused
+        Whether it counts as an attempt; one that nobody was there to hear says nothing against the message.
+    """
     connection.execute(
         update(outbox)
         .where(outbox.c.number == number)
-        .values(attempts=outbox.c.attempts + 1, next_attempt_at=next_attempt_at, last_error=storable(error)[:1000])
+        .values(
+            attempts=outbox.c.attempts + int(refused),
+            next_attempt_at=next_attempt_at,
+            last_error=storable(error)[:1000],
+        )
+    )
+
+
+def mark_given_up(connection: Connection, number: int, *, at: int, error: str) -> None:
+    """Note that it is not tried again: it counts as delivered, but for the error that stays with it."""
+    connection.execute(
+        update(outbox)
+        .where(outbox.c.number == number)
+        .values(delivered_at=at, attempts=outbox.c.attempts + 1, last_error=storable(error)[:1000])
     )
 
 
 def _undelivered(model: str, channel: str) -> tuple[ColumnElement[bool], ...]:
     return outbox.c.model == model, outbox.c.channel == channel, outbox.c.delivered_at.is_(None)
+
+
+def _last_told(model: str, channel: str, wanted: ColumnElement[bool]) -> Select[Any]:
+    """Of each rule what was written last, if the channel has taken it."""
+    return (
+        select(outbox)
+        .where(
+            outbox.c.model == model,
+            outbox.c.channel == channel,
+            outbox.c.delivered_at.is_not(None),
+            outbox.c.last_error.is_(None),  # not given up
+            wanted,
+            ~_is_followed(),
+        )
+        .order_by(outbox.c.number)
+    )
+
+
+def _is_followed() -> Exists:
+    later = outbox.alias()
+    return exists().where(
+        later.c.model == outbox.c.model,
+        later.c.channel == outbox.c.channel,
+        later.c.rule == outbox.c.rule,
+        later.c.number > outbox.c.number,
+    )
 
 
 def _pending(row: Row[Any]) -> Pending:

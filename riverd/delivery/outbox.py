@@ -6,14 +6,22 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from riverd.delivery.alertmanager import REPEATED_EVERY_S
+from riverd.delivery.alertmanager import LIVES_US, REPEATED_EVERY_S
 from riverd.delivery.receivers import Receiver, RefusedError, UnreachableError
 from riverd.status import DeliveryStatus
 from storage.errors import Fenced, StorageError
-from storage.outbox import Pending, mark_delivered, mark_failed, read_backlog, read_due, read_unresolved
+from storage.outbox import (
+    Pending,
+    mark_delivered,
+    mark_failed,
+    mark_given_up,
+    read_backlog,
+    read_due,
+    read_repeated,
+)
 from storage.store import Store
 from stream.records import MICROSECONDS
 
@@ -22,6 +30,7 @@ log = logging.getLogger("riverd")
 FIRST_RETRY_S, LAST_RETRY_S = 1.0, 600.0
 LOOK_S = 60.0  # at least so often the outbox is looked at, even if nobody calls
 AT_ONCE = 100
+REFUSALS = 30  # of one message, over two to four hours; then it is given up
 
 
 @dataclass(slots=True)
@@ -33,12 +42,18 @@ class _Channel:
     open_s: float = float("-inf")  # nothing is sent before
     repeated_s: float = float("-inf")  # at the start at once: the receiver may have forgotten
 
+    @property
+    def last_retry_s(self) -> float:
+        """The longest that it is left alone: one that forgets may not believe that an alert is over."""
+        return REPEATED_EVERY_S if self.receiver.forgets else LAST_RETRY_S
+
 
 class Delivery:
     """Tells receivers what lies in the outbox: at least once, each rule's changes in order, under one id for ever.
 
-    A receiver that can't be reached is left alone for one second, then two, up to ten minutes; one that refuses
-    a single message gets the others meanwhile. Nothing is ever given up.
+    A receiver that can't be reached is left alone for one second, then two, up to ten minutes, and nothing is given
+    up; one that refuses a single message gets the others meanwhile, and is asked 30 times. A receiver that forgets
+    hears every minute what fires, and for five minutes what is over.
 
     Parameters
     ----------
@@ -128,25 +143,27 @@ class Delivery:
         if self._monotonic_s() >= channel.open_s:
             try:
                 while self._in_time() and (due := self._due(name)):
-                    for pending in due:
+                    for first in range(0, len(due), channel.receiver.at_once):
                         if self._in_time():
-                            wait_s = min(wait_s, self._send(name, channel, pending))
-                self._repeat(name, channel)
+                            told = due[first : first + channel.receiver.at_once]
+                            wait_s = min(wait_s, self._send(name, channel, told))
+                if channel.receiver.forgets:
+                    wait_s = min(wait_s, self._repeat(name, channel))
             except UnreachableError as error:
                 channel.failures += 1
-                delay_s = self._delay_s(channel.failures)
+                delay_s = self._delay_s(channel.failures, channel.last_retry_s)
                 channel.open_s = self._monotonic_s() + delay_s
                 self._count(name, failures=1, last_error=str(error))
                 if channel.failures == 1:
                     log.error(
                         "%s (%s) can't be told of alerts, which wait in the outbox; tried again from now on, "
                         "at last every %.0f min: %s",
-                        name, channel.receiver.place, LAST_RETRY_S / 60, error,
+                        name, channel.receiver.place, channel.last_retry_s / 60, error,
                     )  # fmt: skip
             else:
                 if channel.failures:
-                    told = self._status(name).delivered - status.delivered
-                    log.info("%s (%s) is back, and was told of %d", name, channel.receiver.place, told)
+                    heard = self._status(name).delivered - status.delivered
+                    log.info("%s (%s) is back, and was told of %d", name, channel.receiver.place, heard)
                 channel.failures = 0
         with self._store.database.reading() as connection:
             backlog = read_backlog(connection, self._store.model, name)
@@ -162,59 +179,93 @@ class Delivery:
         with self._store.writing() as connection:  # for the holder of the lease alone
             return read_due(connection, self._store.model, name, at=self._now_us(), limit=AT_ONCE)
 
-    def _send(self, name: str, channel: _Channel, pending: Pending) -> float:
+    def _send(self, name: str, channel: _Channel, told: Sequence[Pending]) -> float:
+        """Tell of changes and note how that went; return the seconds after which one of them is due again."""
+        try:
+            refused = self._tell(channel, told)
+        except UnreachableError as error:
+            with self._store.writing() as connection:
+                for each in told:
+                    at = self._now_us()
+                    mark_failed(connection, each.number, next_attempt_at=at, error=str(error), refused=False)
+            raise
+        numbers = {each.number for each, _ in refused}
+        taken = [each.number for each in told if each.number not in numbers]
+        if taken:
+            self._reached("delivery.sent")
+            with self._store.writing() as connection:
+                for number in taken:
+                    mark_delivered(connection, number, at=self._now_us())
+            self._count(name, delivered=len(taken), last_error=None)
+        return min((self._refuse(name, channel, each, error) for each, error in refused), default=LOOK_S)
+
+    def _tell(self, channel: _Channel, told: Sequence[Pending]) -> list[tuple[Pending, str]]:
+        """Say it in one message; return what was refused, and why."""
         self._store.check_lease()  # this process may have stood still since it looked
         try:
-            channel.receiver.send(pending)  # outside any transaction: it may take long
+            channel.receiver.send(told)  # outside any transaction: it may take long
         except RefusedError as error:
-            delay_s = self._delay_s(pending.attempts + 1)
-            self._fail(pending, delay_s, str(error))
-            self._count(name, failures=1, last_error=str(error))
-            log.error(
-                "%s (%s) refuses %s of %s, again in %.0f s: %s",
-                name, channel.receiver.place, pending.notice.state, pending.notice.rule, delay_s, error,
-            )  # fmt: skip
-            return delay_s
-        except UnreachableError as error:
-            self._fail(pending, 0.0, str(error))
-            raise
-        self._reached("delivery.sent")
-        with self._store.writing() as connection:
-            mark_delivered(connection, pending.number, at=self._now_us())
-        self._count(name, delivered=1, last_error=None)
-        return LOOK_S
+            if len(told) == 1:
+                return [(told[0], str(error))]
+            # one is at fault, and nobody says which
+            return [refused for each in told for refused in self._tell(channel, [each])]
+        return []
 
-    def _fail(self, pending: Pending, delay_s: float, error: str) -> None:
+    def _refuse(self, name: str, channel: _Channel, pending: Pending, error: str) -> float:
+        attempts, notice = pending.attempts + 1, pending.notice
+        self._count(name, failures=1, last_error=error)
+        if attempts >= REFUSALS:
+            with self._store.writing() as connection:
+                mark_given_up(connection, pending.number, at=self._now_us(), error=error)
+            self._count(name, given_up=1, last_error=error)
+            log.error(
+                "%s (%s) has refused %s of %s %d times, and is not asked again: %s",
+                name, channel.receiver.place, notice.state, notice.rule, attempts, error,
+            )  # fmt: skip
+            return LOOK_S
+        delay_s = self._delay_s(attempts, LAST_RETRY_S)
         with self._store.writing() as connection:
             next_attempt_at = self._now_us() + int(delay_s * MICROSECONDS)
             mark_failed(connection, pending.number, next_attempt_at=next_attempt_at, error=error)
+        log.error(
+            "%s (%s) refuses %s of %s, again in %.0f s: %s",
+            name, channel.receiver.place, notice.state, notice.rule, delay_s, error,
+        )  # fmt: skip
+        return delay_s
 
-    def _repeat(self, name: str, channel: _Channel) -> None:
-        repeat = channel.receiver.repeat
-        if repeat is None or self._stopping or self._monotonic_s() < channel.repeated_s + REPEATED_EVERY_S:
-            return
+    def _repeat(self, name: str, channel: _Channel) -> float:
+        """Say again what fires and what has ended lately, if it is time; return the seconds until the next time."""
+        wait_s = channel.repeated_s + REPEATED_EVERY_S - self._monotonic_s()
+        if self._stopping or wait_s > 0.0:
+            return wait_s
         with self._store.database.reading() as connection:
-            firing = read_unresolved(connection, self._store.model, name)
-        if firing:
-            try:
-                repeat(firing)
-            except RefusedError as error:  # the next repeat may be taken
-                self._count(name, failures=1, last_error=str(error))
+            over_since = self._now_us() - LIVES_US
+            told = read_repeated(connection, self._store.model, name, over_since=over_since)
+        for first in range(0, len(told), channel.receiver.at_once):
+            for each, error in self._tell(channel, told[first : first + channel.receiver.at_once]):
+                self._count(name, failures=1, last_error=error)
+                log.error(
+                    "%s (%s) refuses to hear again of %s: %s", name, channel.receiver.place, each.notice.rule, error
+                )
         channel.repeated_s = self._monotonic_s()
+        return REPEATED_EVERY_S
 
-    def _delay_s(self, failures: int) -> float:
+    def _delay_s(self, failures: int, last_s: float) -> float:
         # never below half of it, so that a receiver is not hammered by chance
-        return min(LAST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * self._jitter())
+        return min(last_s, FIRST_RETRY_S * 2.0 ** min(failures - 1, 30)) * (0.5 + 0.5 * self._jitter())
 
     def _status(self, name: str) -> DeliveryStatus:
         return next(status for status in self.statuses if status.channel == name)
 
-    def _count(self, name: str, *, delivered: int = 0, failures: int = 0, last_error: str | None) -> None:
+    def _count(
+        self, name: str, *, delivered: int = 0, failures: int = 0, given_up: int = 0, last_error: str | None
+    ) -> None:
         before = self._status(name)
         self._replace(
             name,
             delivered=before.delivered + delivered,
             failures=before.failures + failures,
+            given_up=before.given_up + given_up,
             last_error=last_error,
         )
 

@@ -25,6 +25,7 @@ log = logging.getLogger("riverd")
 
 WEBHOOK_TOKEN = "RIVERD_WEBHOOK_TOKEN"
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 3.0, 5.0
+ALERTS_AT_ONCE = 64  # some 50 kB, which any proxy lets through
 BUSY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS)
 
 
@@ -40,13 +41,13 @@ class RefusedError(Exception):
 class Receiver:
     """One way to tell of alerts.
 
-    ``send`` tells of a change. ``repeat`` says again that these alerts still fire, for receivers that forget.
-    Both raise ``UnreachableError`` or ``RefusedError`` unless they were heard.
+    ``send`` tells of changes in one message, and raises ``UnreachableError`` or ``RefusedError`` unless it was heard.
     """
 
     place: str  # for the log; without the path of a URL, which may be a secret
-    send: Callable[[Pending], None]
-    repeat: Callable[[Sequence[Pending]], None] | None = None
+    send: Callable[[Sequence[Pending]], None]
+    at_once: int = 1  # changes in one message
+    forgets: bool = False  # whether it has to hear again and again what it was told
 
 
 def receivers_of(config: Config, *, external_url: str, now_us: Callable[[], int]) -> dict[str, Receiver]:
@@ -64,7 +65,7 @@ def receivers_of(config: Config, *, external_url: str, now_us: Callable[[], int]
     ConfigError
         The token for the webhook cannot be sent in a header.
     """
-    receivers = {"log": Receiver("the log", lambda pending: log_alert(change_of(pending.notice)))}
+    receivers = {"log": Receiver("the log", lambda told: log_alert(change_of(told[0].notice)))}
     delivery, model = config.delivery, config.model.name
     if delivery.webhook is not None or delivery.alertmanager is not None:
         pool = _pool()
@@ -72,16 +73,15 @@ def receivers_of(config: Config, *, external_url: str, now_us: Callable[[], int]
             post = partial(_post, pool, delivery.webhook, _authorization())
             receivers["webhook"] = Receiver(
                 _place(delivery.webhook),
-                lambda pending: post(webhook_message(pending, model, external_url=external_url), id=pending.id),
+                lambda told: post(webhook_message(told[0], model, external_url=external_url), id=told[0].id),
             )
         if delivery.alertmanager is not None:
             post_alerts = partial(_post, pool, f"{delivery.alertmanager.rstrip('/')}/api/v2/alerts", {})
-
-            def tell(pending: Sequence[Pending]) -> None:
-                post_alerts(api_alerts(pending, model, now_us=now_us(), external_url=external_url))
-
             receivers["alertmanager"] = Receiver(
-                _place(delivery.alertmanager), lambda pending: tell([pending]), repeat=tell
+                _place(delivery.alertmanager),
+                lambda told: post_alerts(api_alerts(told, model, now_us=now_us(), external_url=external_url)),
+                at_once=ALERTS_AT_ONCE,
+                forgets=True,
             )
     return receivers
 

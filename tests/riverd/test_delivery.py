@@ -4,7 +4,6 @@ import logging
 import socket
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,71 +11,9 @@ from riverd.config_sections import Delivery as DeliveryConfig
 from riverd.delivery import receivers as receiving
 from riverd.delivery.alertmanager import change_of, notice_of
 from riverd.delivery.outbox import LAST_RETRY_S, Delivery
-from riverd.delivery.receivers import receivers_of
+from riverd.delivery.receivers import Receiver
 from riverd.errors import ConfigError
-from storage.checkpoint import Checkpoint
-from storage.store import Store
-from stream.records import AlertChange
-from tests.riverd.http_receiver import HttpReceiver
-from tests.riverd.streams import config
-
-DAY_US = 86_400_000_000
-WALL_US = 1_800_000_000_000_000  # 2027-01-15T08:00:00Z
-
-
-def change(rule="loss", state="firing", *, at=20 * DAY_US, started_at=20 * DAY_US, value=0.71234567):
-    return AlertChange(rule, state, started_at, at, "logloss", "1d", value, 0.6, "critical")
-
-
-class World:
-    """A store, a delivery to its receivers, and clocks that stand still until they are set."""
-
-    def __init__(self, tmp_path, **delivery):
-        self.now_s = 0.0
-        settings = config(delivery=delivery)
-        self.receivers = receivers_of(settings, external_url="http://here:1", now_us=self.wall_us)
-        self.store = Store.open(f"sqlite:///{tmp_path}/riverd.db", "shops", now=self.wall_us)
-        self.store.acquire()
-        self.store.load()
-        self.delivery = Delivery(
-            self.store, self.receivers,
-            now_us=self.wall_us, monotonic_s=lambda: self.now_s, jitter=lambda: 1.0,
-        )  # fmt: skip
-
-    def wall_us(self):
-        return WALL_US + int(self.now_s * 1e6)
-
-    def commit(self, *changes, channel="webhook"):
-        self.store.commit(Checkpoint(b"", notices=[notice_of(each, channel) for each in changes]))
-
-    def status(self, channel="webhook"):
-        return next(status for status in self.delivery.statuses if status.channel == channel)
-
-
-@pytest.fixture
-def receiver():
-    made = []
-
-    def make(*codes, **how):
-        made.append(HttpReceiver(*codes, **how))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
-@pytest.fixture
-def world(tmp_path):
-    made = []
-
-    def make(**delivery):
-        made.append(World(tmp_path, **delivery))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.store.close()
+from tests.riverd.deliveries import DAY_US, WALL_US, World, change
 
 
 def test_a_notice_holds_all_of_a_change():
@@ -211,35 +148,6 @@ def test_a_token_that_is_none_is_refused(world, monkeypatch):
         world(webhook="http://127.0.0.1:1")
 
 
-def test_alertmanager_is_told_again_every_minute_until_it_is_over(receiver, world):
-    manager = receiver()
-    it = world(alertmanager=f"{manager.url}/")
-    it.delivery.round()
-    it.commit(change(), change("other"), channel="alertmanager")
-    it.delivery.round()
-    for now_s, posts in ((59.0, 2), (60.0, 3), (119.0, 3), (120.0, 4)):
-        it.now_s = now_s
-        it.delivery.round()
-        assert len(manager.received) == posts
-    it.commit(change(state="resolved", at=21 * DAY_US), channel="alertmanager")
-    it.now_s = 180.0
-    it.delivery.round()
-    posts = [
-        [(alert["labels"]["alertname"], alert["startsAt"][11:], alert["endsAt"][11:]) for alert in received.content]
-        for received in manager.received
-    ]
-    assert {received.path for received in manager.received} == {"/api/v2/alerts"}
-    began = "08:00:00Z"
-    assert posts == [
-        [("loss", began, "08:05:00Z")],
-        [("other", began, "08:05:00Z")],
-        [("loss", began, "08:06:00Z"), ("other", began, "08:06:00Z")],
-        [("loss", began, "08:07:00Z"), ("other", began, "08:07:00Z")],
-        [("loss", began, "08:02:00Z")],  # over since then
-        [("other", began, "08:08:00Z")],
-    ]
-
-
 def test_the_log_is_told_once(world, caplog):
     it = world()
     it.commit(change(), change(state="resolved", at=21 * DAY_US, value=0.5), channel="log")
@@ -298,7 +206,7 @@ def test_on_the_way_out_what_is_due_is_sent_and_no_longer_waited_for(receiver, t
 
 def test_on_the_way_out_a_slow_receiver_is_left_in_the_middle(world):
     it = world()
-    slow = SimpleNamespace(place="here", send=lambda _: threading.Event().wait(0.05), repeat=None)
+    slow = Receiver("here", lambda _: threading.Event().wait(0.05))
     delivery = Delivery(it.store, {"log": slow}, now_us=it.wall_us)
     it.commit(*(change(f"rule-{number}") for number in range(200)), channel="log")
     delivery.start()
@@ -319,7 +227,7 @@ def test_it_survives_its_own_faults(world, caplog):
         raise faults.pop()
 
     faults = [RuntimeError("a bug")]
-    broken = SimpleNamespace(place="here", send=send, repeat=None)
+    broken = Receiver("here", send)
     delivery = Delivery(it.store, {"log": broken}, now_us=it.wall_us)
     it.commit(change(), channel="log")
     delivery.start()

@@ -1,13 +1,13 @@
 """Alerts are told by the holder of the lease alone, whatever an earlier holder still believes."""
 
 from contextlib import closing
-from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select, update
 
 from riverd.delivery.alertmanager import notice_of
 from riverd.delivery.outbox import Delivery
+from riverd.delivery.receivers import Receiver
 from storage.checkpoint import Checkpoint
 from storage.database import connect
 from storage.store import Store
@@ -40,7 +40,7 @@ def alerts(*rules):
 
 
 def telling(store, send):
-    receiver = SimpleNamespace(place="here", send=lambda pending: send(pending.notice.rule), repeat=None)
+    receiver = Receiver("here", lambda told: send(told[0].notice.rule))
     return Delivery(store, {"log": receiver}, now_us=lambda: 10**18)
 
 

@@ -14,8 +14,10 @@ from storage.outbox import (
     Notice,
     mark_delivered,
     mark_failed,
+    mark_given_up,
     read_backlog,
     read_due,
+    read_repeated,
     read_unresolved,
 )
 from storage.tables import outbox as table
@@ -43,6 +45,11 @@ class Box:
         with self.store.database.reading() as connection:
             return [pending.notice for pending in read_unresolved(connection, self.store.model, channel)]
 
+    def repeated(self, *, over_since, channel="webhook"):
+        with self.store.database.reading() as connection:
+            told = read_repeated(connection, self.store.model, channel, over_since=over_since)
+        return [(pending.notice.rule, pending.notice.state) for pending in told]
+
     def backlog(self, channel="webhook"):
         with self.store.database.reading() as connection:
             return read_backlog(connection, self.store.model, channel)
@@ -51,9 +58,13 @@ class Box:
         with self.store.database.writing() as connection:
             mark_delivered(connection, pending.number, at=self.now)
 
-    def fail(self, pending, *, next_attempt_at, error="refused"):
+    def fail(self, pending, *, next_attempt_at, error="refused", **how):
         with self.store.database.writing() as connection:
-            mark_failed(connection, pending.number, next_attempt_at=next_attempt_at, error=error)
+            mark_failed(connection, pending.number, next_attempt_at=next_attempt_at, error=error, **how)
+
+    def give_up(self, pending):
+        with self.store.database.writing() as connection:
+            mark_given_up(connection, pending.number, at=self.now, error="no, because")
 
     def rows(self):
         with self.store.database.reading() as connection:
@@ -139,10 +150,48 @@ def test_what_still_fires_is_what_was_told_and_not_taken_back(box):
     assert box.unresolved("log") == []
 
 
+def test_what_is_over_is_repeated_for_a_while(box):
+    box.commit(notice(), notice("fires"), notice("untold"))
+    for pending in box.due()[:2]:
+        box.deliver(pending)
+    box.commit(notice(state="resolved"))
+    box.now = 500  # heard only then
+    box.deliver(next(pending for pending in box.due() if pending.notice.state == "resolved"))
+    assert box.repeated(over_since=500) == [("fires", "firing"), ("loss", "resolved")]
+    assert box.repeated(over_since=501) == [("fires", "firing")]
+    box.commit(notice(started_at=11))
+    assert box.repeated(over_since=0) == [("fires", "firing")]  # "loss" fires again, but nobody was told yet
+
+
+def test_what_is_given_up_holds_nothing_back_and_counts_as_told_nowhere(box):
+    box.commit(notice(), notice(state="resolved"))
+    box.give_up(box.due()[0])
+    assert (box.rows()[0].attempts, box.rows()[0].last_error) == (1, "no, because")
+    assert [pending.notice.state for pending in box.due()] == ["resolved"]
+    assert box.unresolved() == []
+    assert box.repeated(over_since=0) == []
+    assert box.backlog().waiting == 1
+
+
+def test_an_attempt_that_nobody_heard_says_nothing_against_the_message(box):
+    box.commit(notice())
+    box.fail(box.due()[0], next_attempt_at=100, refused=False)
+    assert (box.rows()[0].attempts, box.rows()[0].last_error) == (0, "refused")
+
+
 def test_it_is_bounded(box, monkeypatch):
     monkeypatch.setattr(outbox, "KEEP", 3)
     box.commit(*(notice(started_at=at) for at in range(10)))
     assert [row.started_at for row in box.rows()] == [7, 8, 9]
+
+
+def test_what_still_fires_is_kept_however_much_comes_after_it(box, monkeypatch):
+    monkeypatch.setattr(outbox, "KEEP", 3)
+    box.commit(notice("fires"), notice("fires", channel="log"))
+    box.commit(*(notice(started_at=at) for at in range(10)))
+    assert [(row.rule, row.started_at) for row in box.rows()] == [
+        ("fires", 10), ("fires", 10), ("loss", 7), ("loss", 8), ("loss", 9)
+    ]  # fmt: skip
 
 
 steps = st.lists(
