@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from riverd.status import SliceStatus, Status, WindowStatus
+from riverd.status import Status
 from riverd.web.document import Document
+from riverd.web.families import Rows, counter, gauge, one
 from riverd.web.link import Link, NotStartedError
+from riverd.web.window_metrics import window_families
 
 MICROSECOND_S = 1e-6
 
@@ -29,8 +31,6 @@ LABELS = {
     "orphan": "orphan",
 }
 GAUGES = ("pending", "waiting")
-
-Rows = list[tuple[tuple[str, ...], float | None]]
 
 
 class StatusCollector(Collector):
@@ -57,7 +57,7 @@ class StatusCollector(Collector):
         yield GaugeMetricFamily(
             "riverd_engine_silence_seconds", "Time since the engine was last heard of.", value=self._link.silent_s
         )
-        yield _gauge("riverd_build_info", "The version.", ("version",), [((document.version,), 1.0)])
+        yield gauge("riverd_build_info", "The version.", ("version",), [((document.version,), 1.0)])
         model = document.status.model
         for family in _families(document, self._now_us()):
             yield _with_model(family, model)
@@ -65,16 +65,16 @@ class StatusCollector(Collector):
 
 def _families(document: Document, now_us: int) -> Iterator[Metric]:
     status = document.status
-    yield _one("riverd_start_time_seconds", "When this process started.", document.started_at * MICROSECOND_S)
-    yield _one("riverd_learning", "0 while learning is paused.", float(status.paused_by is None))
-    yield _one("riverd_labels_stalled", "1 while predictions wait for them.", float(status.stalled_since is not None))
+    yield one("riverd_start_time_seconds", "When this process started.", document.started_at * MICROSECOND_S)
+    yield one("riverd_learning", "0 while learning is paused.", float(status.paused_by is None))
+    yield one("riverd_labels_stalled", "1 while predictions wait for them.", float(status.stalled_since is not None))
     yield from _records(status)
     yield from _times(document, now_us)
     yield from _judged(status)
-    yield from _windows(status)
-    yield from _slices(status)
+    yield from window_families(status)
     yield from _alerts(status)
     yield from _deliveries(status, now_us)
+    yield from _skew(status)
 
 
 def _records(status: Status) -> Iterator[Metric]:
@@ -85,33 +85,33 @@ def _records(status: Status) -> Iterator[Metric]:
         ("riverd_labels", "Labels by what became of them.", "fate", LABELS),
     ):
         rows: Rows = [((value,), counts[key]) for key, value in fates.items() if key in counts]
-        yield _counter(name, of, (label,), rows)
+        yield counter(name, of, (label,), rows)
     known = {*MESSAGES, *EVENTS, *LABELS, *GAUGES, "messages"}
     others: Rows = [((key,), count) for key, count in counts.items() if key not in known]
     if others:
-        yield _counter("riverd_other", "Other counts.", ("what",), others)
-    yield _one("riverd_pending_events", "Events whose label may still come.", counts.get("pending", 0))
-    yield _one("riverd_waiting_labels", "Labels whose event has not come yet.", counts.get("waiting", 0))
+        yield counter("riverd_other", "Other counts.", ("what",), others)
+    yield one("riverd_pending_events", "Events whose label may still come.", counts.get("pending", 0))
+    yield one("riverd_waiting_labels", "Labels whose event has not come yet.", counts.get("waiting", 0))
 
 
 def _times(document: Document, now_us: int) -> Iterator[Metric]:
     status, checkpoint = document.status, document.status.checkpoint
     if status.watermark is not None:
         watermark_s = status.watermark * MICROSECOND_S
-        yield _one("riverd_watermark_timestamp_seconds", "Event time up to which all is done.", watermark_s)
+        yield one("riverd_watermark_timestamp_seconds", "Event time up to which all is done.", watermark_s)
         lag_s = (now_us - status.watermark) * MICROSECOND_S
-        yield _one("riverd_watermark_lag_seconds", "How far that lies behind the wall clock.", lag_s)
+        yield one("riverd_watermark_lag_seconds", "How far that lies behind the wall clock.", lag_s)
     # before the first one of this process: since it started, so that a store that never worked is noticed too
     saved_at = checkpoint.at if checkpoint is not None and checkpoint.at else document.started_at
-    yield _one("riverd_checkpoint_age_seconds", "Time since the last checkpoint.", (now_us - saved_at) * MICROSECOND_S)
-    yield _one(
+    yield one("riverd_checkpoint_age_seconds", "Time since the last checkpoint.", (now_us - saved_at) * MICROSECOND_S)
+    yield one(
         "riverd_checkpoint_failing", "1 while checkpoints can't be written.", float(status.store_error is not None)
     )
     if checkpoint is not None:
-        yield _counter("riverd_checkpoints", "Checkpoints of the model, ever.", (), [((), checkpoint.number)])
-        yield _one("riverd_checkpoint_size_bytes", "What the last one wrote.", checkpoint.bytes)
-        yield _one("riverd_checkpoint_duration_seconds", "Time to write it.", checkpoint.milliseconds / 1e3)
-        yield _one("riverd_checkpoint_pause_seconds", "The engine stood still.", checkpoint.pause_milliseconds / 1e3)
+        yield counter("riverd_checkpoints", "Checkpoints of the model, ever.", (), [((), checkpoint.number)])
+        yield one("riverd_checkpoint_size_bytes", "What the last one wrote.", checkpoint.bytes)
+        yield one("riverd_checkpoint_duration_seconds", "Time to write it.", checkpoint.milliseconds / 1e3)
+        yield one("riverd_checkpoint_pause_seconds", "The engine stood still.", checkpoint.pause_milliseconds / 1e3)
 
 
 def _judged(status: Status) -> Iterator[Metric]:
@@ -119,60 +119,10 @@ def _judged(status: Status) -> Iterator[Metric]:
     if judged is None:
         return
     # gauges: a label that is corrected takes something back
-    yield _one("riverd_judged_events", "Predictions whose label has come.", judged.labelled)
-    yield _one("riverd_judged_positive_events", "Of them, those whose label was 1.", judged.positives)
-    yield _one("riverd_judged_logloss_nats", "Sum of their logloss.", judged.logloss_nats)
-    yield _one("riverd_judged_probability_ratio", "Sum of their probabilities, expected positives.", judged.probability)
-
-
-def _windows(status: Status) -> Iterator[Metric]:
-    figures: tuple[tuple[str, str, Callable[[WindowStatus], float | None]], ...] = (
-        ("events", "Predictions in the window.", lambda window: window.events),
-        ("labelled_events", "Of them, those whose label has come.", lambda window: window.labelled),
-        ("coverage_ratio", "Labelled events by events.", lambda window: window.coverage),
-        ("positive_ratio", "Positives by labelled events.", lambda window: window.positive_rate),
-        ("logloss_nats", "Mean logloss.", lambda window: window.logloss),
-        ("normalized_entropy_ratio", "Logloss by that of the base rate.", lambda window: window.normalized_entropy),
-        ("roc_auc_ratio", "Area under the ROC curve.", lambda window: window.roc_auc),
-        ("logloss_sum_nats", "Sum of logloss.", lambda window: _times_or_none(window.logloss, window.labelled)),
-        ("positive_events", "Positives.", lambda window: _times_or_none(window.positive_rate, window.labelled)),
-        ("ordered_pairs", "Pairs of a positive and a negative in the right order: AUC by sums.", _ordered_pairs),
-        ("pairs", "Pairs of a positive and a negative.", _pairs),
-    )
-    for name, of, figure in figures:
-        rows: Rows = [
-            ((window.window, "final" if window.final else "provisional"), figure(window)) for window in status.windows
-        ]
-        yield _gauge(f"riverd_window_{name}", of, ("window", "labels"), rows)
-
-
-def _slices(status: Status) -> Iterator[Metric]:
-    figures: tuple[tuple[str, str, Callable[[SliceStatus], float | None]], ...] = (
-        ("events", "Predictions of a value of a field, in a final window.", lambda part: part.events),
-        ("labelled_events", "Of them, those whose label has come.", lambda part: part.labelled),
-        ("positive_ratio", "Positives by labelled events.", lambda part: part.positive_rate),
-        ("logloss_nats", "Mean logloss.", lambda part: part.logloss),
-        ("roc_auc_ratio", "Area under the ROC curve.", lambda part: part.roc_auc),
-        ("observed_expected_ratio", "Positives by the sum of probabilities.", lambda part: part.observed_expected),
-    )
-    parts = [(window.window, part) for window in status.windows for part in window.slices]
-    for name, of, figure in figures:
-        rows: Rows = [((window, part.field, part.value), figure(part)) for window, part in parts]
-        yield _gauge(f"riverd_slice_{name}", of, ("window", "field", "value"), rows)
-
-
-def _times_or_none(mean: float | None, count: float) -> float | None:
-    return None if mean is None else mean * count
-
-
-def _pairs(window: WindowStatus) -> float | None:
-    positives = _times_or_none(window.positive_rate, window.labelled)
-    return None if positives is None else round(positives) * (window.labelled - round(positives))
-
-
-def _ordered_pairs(window: WindowStatus) -> float | None:
-    pairs = _pairs(window)
-    return None if pairs is None else _times_or_none(window.roc_auc, pairs)
+    yield one("riverd_judged_events", "Predictions whose label has come.", judged.labelled)
+    yield one("riverd_judged_positive_events", "Of them, those whose label was 1.", judged.positives)
+    yield one("riverd_judged_logloss_nats", "Sum of their logloss.", judged.logloss_nats)
+    yield one("riverd_judged_probability_ratio", "Sum of their probabilities, expected positives.", judged.probability)
 
 
 def _alerts(status: Status) -> Iterator[Metric]:
@@ -181,53 +131,47 @@ def _alerts(status: Status) -> Iterator[Metric]:
     pending: Rows = [((alert.rule, alert.severity), float(alert.state == "pending")) for alert in status.alerts]
     values: Rows = [((alert.rule, alert.severity), alert.value) for alert in status.alerts]
     bounds: Rows = [((alert.rule, alert.severity), alert.bound) for alert in status.alerts]
-    yield _gauge("riverd_alert_firing", "1 while riverd's own rule fires.", names, firing)
-    yield _gauge("riverd_alert_pending", "1 while it is breached, but not for long enough.", names, pending)
-    yield _gauge("riverd_alert_value", "What the rule looks at, in the metric's own unit.", names, values)
-    yield _gauge("riverd_alert_bound", "Where it fires.", names, bounds)
+    yield gauge("riverd_alert_firing", "1 while riverd's own rule fires.", names, firing)
+    yield gauge("riverd_alert_pending", "1 while it is breached, but not for long enough.", names, pending)
+    yield gauge("riverd_alert_value", "What the rule looks at, in the metric's own unit.", names, values)
+    yield gauge("riverd_alert_bound", "Where it fires.", names, bounds)
 
 
 def _deliveries(status: Status, now_us: int) -> Iterator[Metric]:
     label = ("channel",)
     channels = status.deliveries
-    yield _gauge(
+    yield gauge(
         "riverd_outbox_waiting", "Changes of alerts to be delivered.", label,
         [((channel.channel,), channel.waiting) for channel in channels],
     )  # fmt: skip
-    yield _gauge(
+    yield gauge(
         "riverd_outbox_oldest_seconds", "How long the oldest of them has waited.", label,
         [
             ((channel.channel,), 0.0 if channel.oldest_at is None else (now_us - channel.oldest_at) * MICROSECOND_S)
             for channel in channels
         ],
     )  # fmt: skip
-    yield _counter(
+    yield counter(
         "riverd_deliveries", "Changes of alerts delivered.", label,
         [((channel.channel,), channel.delivered) for channel in channels],
     )  # fmt: skip
-    yield _counter(
+    yield counter(
+        "riverd_deliveries_given_up", "Changes refused so often that they are not tried again.", label,
+        [((channel.channel,), channel.given_up) for channel in channels],
+    )  # fmt: skip
+    yield counter(
         "riverd_delivery_failures", "Attempts to deliver that failed.", label,
         [((channel.channel,), channel.failures) for channel in channels],
     )  # fmt: skip
 
 
-def _one(name: str, of: str, value: float) -> Metric:
-    return _gauge(name, of, (), [((), value)])
-
-
-def _gauge(name: str, of: str, labels: tuple[str, ...], rows: Rows) -> Metric:
-    return _filled(GaugeMetricFamily(name, of, labels=labels), rows)
-
-
-def _counter(name: str, of: str, labels: tuple[str, ...], rows: Rows) -> Metric:
-    return _filled(CounterMetricFamily(name, of, labels=labels), rows)
-
-
-def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:
-    for values, value in rows:
-        if value is not None:  # undefined is absent, never 0
-            family.add_metric(values, value)
-    return family
+def _skew(status: Status) -> Iterator[Metric]:
+    skew = status.skew
+    if skew is None:
+        return
+    rows: Rows = [((result,), count) for result, count in skew.results.items()]
+    yield counter("riverd_served_scores", "Scores that clients served, by what became of them.", ("result",), rows)
+    yield one("riverd_skewed_events", "Of the last 1,000 that could be compared, those that differ.", skew.recent)
 
 
 def _with_model(family: Metric, model: str) -> Metric:

@@ -3,63 +3,21 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import urllib3
 
 from tests.riverd.http_receiver import HttpReceiver
+from tests.system import monitoring
+from tests.system.monitoring import DEPLOY, eventually, get
 from tests.system.programs import find_program as program
-from tests.system.programs import free_port
 from tests.system.streams_on_disk import configure, write_data
 
 pytestmark = pytest.mark.system
 
-RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
-DEADLINE_S = 30.0
+RULES = DEPLOY / "prometheus"
 TOKEN = "t0ken"
-HTTP = urllib3.PoolManager(retries=False, timeout=5.0)
-
-
-def eventually(condition):
-    """What it gives, once that is true; a connection that is refused is not true yet."""
-    end_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end_s:
-        try:
-            if found := condition():
-                return found
-        except urllib3.exceptions.HTTPError:
-            pass
-        time.sleep(0.05)
-    raise AssertionError("it never came true")
-
-
-def get(url):
-    answer = HTTP.request("GET", url)
-    return answer.data if answer.status == 200 else None
-
-
-@contextmanager
-def started(folder, name, *arguments, **environment):
-    log = folder / f"{name}.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=os.environ | environment
-        )
-    try:
-        yield log
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -73,78 +31,49 @@ def hooks():
 
 @pytest.fixture(scope="module")
 def alertmanager(tmp_path_factory, hooks):
-    folder, port = tmp_path_factory.mktemp("alertmanager"), free_port()
-    config = {
-        "route": {
-            "receiver": "hook", "group_by": ["alertname", "model"],
-            "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h",
-        },
-        "receivers": [{"name": "hook", "webhook_configs": [{"url": hooks[0].url, "send_resolved": True}]}],
-    }  # fmt: skip
-    (folder / "alertmanager.yml").write_text(json.dumps(config))  # JSON is YAML
-    options = (
-        f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
-    )  # fmt: skip
-    with started(folder, "alertmanager", program("prometheus-alertmanager"), *options):
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: get(f"{url}/-/ready") is not None)
+    with monitoring.alertmanager(tmp_path_factory.mktemp("alertmanager"), hooks[0].url) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def riverd(tmp_path_factory, alertmanager, hooks):
-    """The URL of one that runs: one of its rules fires, for good."""
-    folder = tmp_path_factory.mktemp("riverd")
-    write_data(folder / "data", count=600)
-    configure(
-        folder,
-        folder / "data",
+def data(tmp_path_factory):
+    return write_data(tmp_path_factory.mktemp("data"), count=600)
+
+
+@pytest.fixture(scope="module")
+def riverd(tmp_path_factory, data, alertmanager, hooks):
+    """The URL of one that runs: one of its rules fires for good, one while nothing comes."""
+    always = {"name": "always", "metric": "positive_rate", "window": "2h", "above": 0.0, "min_labelled": 1}
+    silent = {"name": "silent", "metric": "silent_s", "above": 3.0}
+    folder = configure(
+        tmp_path_factory.mktemp("riverd"),
+        data,
         alerts=[
-            {"name": "always", "metric": "positive_rate", "window": "2h", "above": 0.0, "min_labelled": 1}
-            | {"severity": "critical", "action": ["log", "webhook", "alertmanager"]}
+            always | {"severity": "critical", "action": ["log", "webhook", "alertmanager"]},
+            silent | {"action": ["log", "alertmanager"]},
         ],
         delivery={"alertmanager": alertmanager, "webhook": hooks[1].url},
         web={"listen": "127.0.0.1:0"},
     )
-    command = [sys.executable, "-m", "riverd", "run", "-c", str(folder / "riverd.toml")]
-    with started(folder, "riverd", *command, RIVERD_TOKEN=TOKEN) as log:
-        url = eventually(lambda: re.search(r"web: (http://\S+)", log.read_text()))[1]
-        eventually(lambda: get(f"{url}/readyz"))
+    with monitoring.riverd(folder, RIVERD_TOKEN=TOKEN) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory, riverd):
-    folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
-    shutil.copy(RULES / "rules.yml", folder)
-    config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [
-            {"job_name": "riverd", "static_configs": [{"targets": [riverd.removeprefix("http://")]}]}
-        ],
-    }  # fmt: skip
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    options = (
-        f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )  # fmt: skip
-    with started(folder, "prometheus", program("prometheus"), *options):
-        url = f"http://127.0.0.1:{port}"
-
-        def query(expression):
-            answer = HTTP.request("GET", f"{url}/api/v1/query", fields={"query": expression})
-            # while it starts it answers 503, in plain text
-            return json.loads(answer.data)["data"]["result"] if answer.status == 200 else []
-
-        eventually(lambda: query('riverd_up{job="riverd"} == 1'))
+def prometheus(tmp_path_factory, riverd, alertmanager):
+    with monitoring.prometheus(tmp_path_factory.mktemp("prometheus"), riverd, tells=alertmanager) as query:
         yield query
 
 
 def promtool(*arguments, said=None):
     ended = subprocess.run([program("promtool"), *arguments], input=said, capture_output=True, check=False)
     return ended.returncode, (ended.stdout + ended.stderr).decode()
+
+
+def told(hook, **labels):
+    """What it was told, in order, of alerts with these labels."""
+    contents = [each.content for each in hook.received]
+    return [content for content in contents if labels.items() <= content["commonLabels"].items()]
 
 
 def test_promtool_finds_nothing_to_blame_in_the_metrics(riverd):
@@ -160,6 +89,22 @@ def test_the_rules_pass_their_own_tests():
     assert code == 0, said
 
 
+def test_without_any_of_the_rules_their_tests_fail(tmp_path):
+    """So each rule has a test that sees it fire, or its value."""
+    head, *rules = re.split(r"(?=^      - (?:alert|record): )", (RULES / "rules.yml").read_text(), flags=re.MULTILINE)
+    (tmp_path / "rules_test.yml").write_text((RULES / "rules_test.yml").read_text())
+    for left_out in rules:
+        (tmp_path / "rules.yml").write_text(head + "".join(rule for rule in rules if rule is not left_out))
+        assert promtool("test", "rules", str(tmp_path / "rules_test.yml"))[0] != 0, left_out
+
+
+def test_the_configs_of_compose_are_understood():
+    code, said = promtool("check", "config", "--syntax-only", str(RULES / "prometheus.yml"))
+    assert code == 0, said
+    command = [program("amtool"), "check-config", str(RULES / "alertmanager.yml")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def test_every_metric_of_the_rules_is_there(riverd, prometheus):
     rules = (RULES / "rules.yml").read_text()
     for name in sorted(set(re.findall(r"\b(?<!:)riverd_\w+(?=[{ \[])", rules))):
@@ -167,18 +112,34 @@ def test_every_metric_of_the_rules_is_there(riverd, prometheus):
 
 
 def test_prometheus_sees_the_rule_fire(prometheus):
-    alert = eventually(lambda: prometheus('ALERTS{alertname="RiverdRule", alertstate="firing"}'))[0]["metric"]
-    assert (alert["rule"], alert["severity"], alert["model"]) == ("always", "critical", "shops")
+    [found] = eventually(lambda: prometheus('ALERTS{alertname="RiverdRule", alertstate="firing", rule="always"}'))
+    assert (found["metric"]["severity"], found["metric"]["model"]) == ("critical", "shops")
     assert prometheus('model_window:riverd_logloss_nats:mean{window="2h"}')
 
 
 def test_alertmanager_takes_it_and_says_what_riverd_says(riverd, hooks):
     """Its webhook and ours are the same document, but for who says it."""
-    theirs, ours = (hook.wait_for(1)[0].content for hook in hooks)
+    theirs, ours = (eventually(lambda hook=hook: told(hook, alertname="always"))[0] for hook in hooks)
     assert theirs.keys() == ours.keys()
     for by_whom in ("receiver", "externalURL"):
         del theirs[by_whom], ours[by_whom]
     assert ours == theirs
+
+
+def test_what_fires_and_is_over_arrives_both_ways(riverd, prometheus, hooks, data):
+    """From riverd to Alertmanager to its hook; and from riverd by way of Prometheus and our rules to the same."""
+    ways = {"directly": {"alertname": "silent"}, "by Prometheus": {"alertname": "RiverdRule", "rule": "silent"}}
+    for labels in ways.values():
+        assert eventually(lambda labels=labels: told(hooks[0], **labels))[-1]["status"] == "firing"
+    with (data / "events" / "0.jsonl").open("a") as stream:
+        stream.write("{}\n")  # any message ends the silence
+    for way, labels in ways.items():
+        over = eventually(
+            lambda labels=labels: [each for each in told(hooks[0], **labels) if each["status"] != "firing"]
+        )
+        assert over[0]["status"] == "resolved", way
+        assert over[0]["alerts"][0]["startsAt"] < over[0]["alerts"][0]["endsAt"]
+    assert {each["status"] for each in told(hooks[0], alertname="always")} == {"firing"}  # that one goes on
 
 
 def test_learning_is_paused_from_the_command_line(riverd, prometheus):
