@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from models.frozen import Frozen
 from stream.records import SCORE, Events, Ops, Rows
 
 MOST_LOGIT = 36.0  # of a score of 0 or 1: as certain as float64 can say
@@ -21,6 +22,9 @@ class ExternalModel:
 
     cells = said = slot_bytes = 0
     sha256 = hashlib.sha256(b"").hexdigest()
+
+    def __init__(self) -> None:
+        self.frozen = Frozen(0)  # of what does not learn here there is no reference
 
     def run(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
         """Write the scores of events into their rows, as logits."""

@@ -16,6 +16,15 @@ from models.explanation import linear_weights
 from models.state import BLOCK_SLOTS, State
 
 
+def frozen_weights(state: State, settings: NDArray[np.float64], slots: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Of each slot its weight as a hat, and what is added to that for other features; shape (n, 2)."""
+    hats = linear_weights(state, settings, slots, hats=True)
+    plain = linear_weights(state, settings, slots, hats=False)
+    # the bias is no hat, and its weight holds the base rate: all of it is plain
+    hats[slots == len(state.weights) - 1] = 0.0
+    return np.stack([hats, plain - hats], axis=1).astype(np.float32)
+
+
 class Frozen:
     """A frozen linear model, or none yet.
 
@@ -35,12 +44,7 @@ class Frozen:
         self.weights = np.empty((self._slots, 2), np.float32)
         for number, first in enumerate(range(0, self._slots, BLOCK_SLOTS)):
             slots = np.arange(first, min(first + BLOCK_SLOTS, self._slots))
-            hats = linear_weights(state, settings, slots, hats=True)
-            plain = linear_weights(state, settings, slots, hats=False)
-            # the bias is no hat, and its weight holds the base rate: all of it is plain
-            hats[slots == self._slots - 1] = 0.0
-            self.weights[slots, 0] = hats
-            self.weights[slots, 1] = plain - hats
+            self.weights[slots] = frozen_weights(state, settings, slots)
             self._dirty.add(number)
 
     def take_dirty(self) -> list[int]:

@@ -21,6 +21,7 @@ from models.learner import is_mixed, make_settings, new_state_of, said_of
 from models.plan import Plan, make_plan
 from models.prediction import Prediction
 from models.recipes import Recipe, is_plain, shape_of
+from models.row_hash import row_hashes
 from models.serial import pack, unpack
 from models.state import ASKED, DROPPED, OF_NUMBERS, sha256, with_numbers
 from models.working_memory import WorkingMemory
@@ -235,6 +236,19 @@ class LogisticRegression(base.MiniBatchClassifier):
         cells, said, logits = np.empty(plan.cells, np.uint32), self._new_said(1), np.empty(1)
         self._ask(plan, columns, cells, said, logits, moving=False)
         return contributions(self._state, self._settings, plan, cells, self._bias)
+
+    def row_hash(self, x: Mapping[Any, Any]) -> int:
+        """The hash of an event's features, to be logged with its score: ``models/row_hash.py`` defines it.
+
+        It hangs on the event, ``bits`` and ``crosses`` alone, and on which names have been numbers. Nothing moves.
+
+        >>> model = LogisticRegression(crosses=[("carrier", "origin")])
+        >>> hex(model.row_hash({"carrier": "UA", "origin": "EWR", "distance": 733, "delay": None}))
+        '0xe4fc69e7e406304'
+        """
+        columns = columns_of_dict(x, self._columns)
+        of_columns = columns.categories, columns.numbers, columns.words
+        return int(row_hashes(self._plan(columns), *of_columns, np.zeros(1, np.int64), self._bias)[0])
 
     def to_bytes(self) -> bytes:
         """All that the model was made with and all that it has learned; saving changes nothing."""

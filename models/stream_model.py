@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from models.frozen import Frozen
 from models.kernels import walk
-from models.kernels.layout import new_scratch
+from models.kernels.layout import VALUE, new_scratch
+from models.kernels.published import published_logits
 from models.learner import new_state_of, said_of
 from models.plan import make_plan
+from models.published import Published, publish
+from models.row_hash import row_hashes
 from models.state import BLOCK_SLOTS, SMALL, sha256
 from stream.records import Events, Ops, Rows
 
@@ -91,6 +94,37 @@ class StreamModel:
     def freeze(self) -> None:
         """Keep what is said now as the reference, by which every event from here on is scored too."""
         self.frozen.freeze(self._state, self._settings)
+
+    def row_hashes(self, events: Events, records: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The row hashes of the events ``records`` (n,); shape (n,)."""
+        return row_hashes(self._plan, events.categories, events.numbers, events.words, records, self._bias)
+
+    def publish(self, whole_state: Mapping[str, NDArray[Any]]) -> Published:
+        """A state that ``whole_state`` gave, to be asked by ``logits_by``; the model stays as it is."""
+        return publish(whole_state, self._settings, slots=self._bias + 1)
+
+    def logits_by(self, published: Published, events: Events, records: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What a published state says of the events ``records`` (n,), whatever was learned since; shape (n,)."""
+        logits = np.empty(len(records))
+        published_logits(
+            self._plan.entries,
+            events.categories,
+            events.numbers,
+            events.words,
+            records,
+            published.statistics,
+            published.sample,
+            published.sampled,
+            published.asked,
+            self._bias,
+            published.bound,
+            published.weights,
+            np.empty(self._plan.cells, np.uint32),
+            self._slots,
+            self._scratch[VALUE],
+            logits,
+        )
+        return logits
 
     def take_dirty(self) -> list[int]:
         """Blocks of weights that changed since the last call; they count as clean from now on."""

@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from monitors.bins import Tally
+from monitors.errors import share_interval
 from monitors.metrics import total
 
 Ints = NDArray[np.int64]
@@ -30,6 +31,8 @@ class Group(NamedTuple):
     events: int
     predicted: float  # mean of the probabilities served
     observed: float  # share of positives
+    low: float  # this and the next: Wilson's 95 % interval of that share
+    high: float
 
 
 def observed_expected(tally: Tally) -> float | None:
@@ -84,12 +87,13 @@ def reliability(tally: Tally) -> list[Group]:
     Examples
     --------
     >>> from monitors.bins import tally
-    >>> [group._asdict() for group in reliability(tally(logit=[0.0] * 4, label=[1, 1, 1, 0]))]
-    [{'events': 4, 'predicted': 0.5, 'observed': 0.75}]
+    >>> [group] = reliability(tally(logit=[0.0] * 4, label=[1, 1, 1, 0]))
+    >>> group.events, group.predicted, group.observed, round(group.low, 4), round(group.high, 4)
+    (4, 0.5, 0.75, 0.3006, 0.9544)
     """
     groups, count = _groups(tally.counts, tally.sums, tally.labelled)
     return [
-        Group(int(events), predicted / events, positives / events)
+        Group(int(events), predicted / events, positives / events, *share_interval(positives / events, events))
         for events, positives, predicted, _ in groups[:count].tolist()
     ]
 

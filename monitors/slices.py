@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitors import slice_kernels as kernels
 from monitors.bins import Tally
@@ -177,6 +178,15 @@ class SlicePanes:
         if place is None:
             return None
         return self._merged(end, window_us, now_us, field * (PLACES + 1) + place, 1)[0]
+
+    @property
+    def values(self) -> NDArray[np.uint64]:
+        """By field the hashes of the values that have a place, shape (fields, PLACES); 0 where none has."""
+        return self._values.copy()
+
+    def slice_at(self, field: int, place: int) -> Slice:
+        """The slice of a field's place."""
+        return Slice(self.fields[field], OTHERS if place == OTHER else self._name(field, place))
 
     def _held(self, field: int) -> list[int]:
         return np.flatnonzero(self._seen[field] != NEVER).tolist()

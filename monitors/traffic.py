@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitors import traffic_kernels as kernels
+from monitors.feature_drift_figures import Drift
 from monitors.grid import End, PaneGrid
 from monitors.ring import Places, Ring
 from monitors.traffic_figures import Traffic, traffic_figures
-from monitors.traffic_kernels import BINS, DEAD, DECIDED, DELAY_BINS, FIRST, LABELS, MESSAGES, NEWEST, NOT_YET
+from monitors.traffic_kernels import BINS, DEAD, DECIDED, DELAY_BINS, LABELS, MESSAGES, NEWEST, NOT_YET
 from stream.records import Events, Ops, Rows
 
 SEEN_BYTES = (1 << kernels.SEEN_BITS) // 8
@@ -33,8 +34,6 @@ class TrafficPanes:
     stream has passed its end. The delay of a label counts in the pane of its event, which is complete a join window
     later. A value of a category is unseen if no event had it before; a bitmap of 32 KiB per column tells that,
     and takes about one in 2^18 for seen per value that it knows. Words are not watched.
-
-    Scores are compared with a reference: those of the first full window, the longest one. It never changes.
 
     Parameters
     ----------
@@ -70,11 +69,10 @@ class TrafficPanes:
         self._delays = np.zeros((length, DELAY_BINS), dtype=np.int64)
         self._books = np.zeros((length, 4), dtype=np.int64)
         self._changed = np.zeros(length, dtype=np.bool_)
-        self._clock = np.array([NOT_YET, NOT_YET, NOT_YET], dtype=np.int64)
+        self._clock = np.array([NOT_YET, NOT_YET], dtype=np.int64)
         self._seen = np.zeros((len(categories), SEEN_BYTES), dtype=np.uint8)
         self._seen_changed = np.zeros(len(categories), dtype=np.bool_)
         self._counted = np.zeros(2, dtype=np.int64)  # messages, dead letters, of all time
-        self._reference = np.zeros(BINS, dtype=np.int64)
         self.ring = Ring(
             "traffic",
             shape={
@@ -88,7 +86,6 @@ class TrafficPanes:
                 "clock": self._clock,
                 "books": self._books,
                 "counted": self._counted,
-                "reference": self._reference,
             },
             places=[
                 Places(
@@ -104,11 +101,6 @@ class TrafficPanes:
                 Places(self._seen_changed, {"seen": self._seen}),
             ],
         )
-
-    @property
-    def reference(self) -> NDArray[np.int64]:
-        """The histogram of scores, shape (BINS,), with which later ones are compared; all zero until it is taken."""
-        return self._reference.copy()
 
     def observe(self, ops: Ops, rows: Rows, base: int, events: Events) -> None:
         """Take ops in merged order, once the model has scored the events into their rows.
@@ -157,11 +149,12 @@ class TrafficPanes:
         self._clock[DECIDED] = max(self._clock[DECIDED], decided_us)
         self._roll(now_us // self.grid.pane_us)
 
-    def window(self, end: End, window_us: int, now_us: int, *, threshold: float) -> Traffic:
+    def window(self, end: End, window_us: int, now_us: int, *, threshold: float, drift: Drift | None = None) -> Traffic:
         """Every figure of one window that ends at ``now_us``, or with the pane before it.
 
         ``"final"`` has complete panes alone, ``"provisional"`` also the one that is still filling, and delays of
-        labels that came early. ``threshold`` is the probability from which on somebody would act.
+        labels that came early. ``threshold`` is the probability from which on somebody would act, ``drift`` what
+        ``FeatureDrift`` says of the same window; without it nothing is compared with a reference.
 
         Raises
         ------
@@ -185,7 +178,7 @@ class TrafficPanes:
             delays=delays,
             categories={watched.name: categories[j].tolist() for j, watched in enumerate(self.categories)},
             numbers={name: numbers[j].tolist() for j, name in enumerate(self.numbers)},
-            reference=self._reference,
+            drift=drift or Drift(),
             threshold=threshold,
         )
 
@@ -200,11 +193,7 @@ class TrafficPanes:
         return int(self._books[places[: enough + 1], DEAD].sum()) / int(messages[enough])
 
     def _roll(self, pane: int) -> None:
-        """Make ``pane`` the newest; take the reference first, since behind a gap the ring no longer has it."""
-        first = int(self._clock[FIRST])
-        last = first + self.grid.longest_us // self.grid.pane_us - 1
-        if first != NOT_YET and last < pane and not self._reference.any():
-            self._reference[:] = self._merged(first, last)[0]
+        """Make ``pane`` the newest."""
         kernels.roll(
             pane,
             self._scores,

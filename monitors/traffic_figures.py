@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitors.delays import delay_quantiles_s
+from monitors.expected import expected_quality
+from monitors.feature_drift_figures import Drift, FieldDrift
 from monitors.metrics import share_above
 from monitors.stability import score_psi
 from monitors.traffic_kernels import DEAD, EVENTS, LABELS, MESSAGES
@@ -19,13 +21,16 @@ Ints = NDArray[np.int64]
 WHOLE_METRICS = (
     "decision_rate",
     "score_psi",
+    "expected_logloss",
+    "expected_roc_auc",
     "label_delay_p50",
     "label_delay_p90",
     "label_delay_p99",
     "dead_share",
 )  # what a rule may watch
 GUARDRAILS = {"guardrail_mean": "mean", "guardrail_sum": "sum"}
-FEATURE_METRICS = ("null_rate", "unseen_rate", "mean", "spread", *GUARDRAILS)  # of one field
+DRIFT_METRICS = ("psi", "psi_excess", "clipped_rate")
+FEATURE_METRICS = ("null_rate", "unseen_rate", "mean", "spread", *DRIFT_METRICS, *GUARDRAILS)  # of one field
 TRAFFIC_METRICS = (*WHOLE_METRICS, *FEATURE_METRICS)
 
 
@@ -38,6 +43,11 @@ class FeatureFigures:
     spread: float | None = None  # standard deviation
     sum: float | None = None
     unseen_rate: float | None = None  # of events: values that no event had before
+    psi: float | None = None  # against the reference
+    psi_expected: float | None = None  # by chance alone
+    psi_noise: float | None = None  # what chance alone exceeds once in a thousand
+    psi_excess: float | None = None  # psi by psi_noise
+    clipped_rate: float | None = None  # of numbers: beyond what the model clips at
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +59,15 @@ class Traffic:
     labels: int  # whose delay is known
     dead_share: float | None  # of messages
     decision_rate: float | None  # events, labelled or not, scored at least the threshold
-    score_psi: float | None  # against the first full window
+    score_psi: float | None  # against the reference
     score_psi_expected: float | None  # by chance alone
+    expected_logloss: float | None  # nats; this and the next if the probabilities are true, whatever the labels say
+    expected_roc_auc: float | None
     label_delay_p50: float | None  # seconds
     label_delay_p90: float | None
     label_delay_p99: float | None
     features: Mapping[str, FeatureFigures]
+    reference_events: int | None = None  # None: it is not whole yet; 0: its time had gone by
 
     def value(self, metric: str, feature: str | None) -> float | None:
         """One of ``TRAFFIC_METRICS``; those of a feature need its name."""
@@ -76,7 +89,7 @@ def traffic_figures(
     delays: Ints,
     categories: Mapping[str, Sequence[int]],
     numbers: Mapping[str, Sequence[float]],
-    reference: Ints,
+    drift: Drift,
     threshold: float,
 ) -> Traffic:
     """Every figure of one window.
@@ -91,8 +104,8 @@ def traffic_figures(
         Nulls and unseen values of each column.
     numbers
         Count, mean, sum of squared deviations and sum of each column.
-    reference
-        The histogram of scores to compare with; empty if there is none yet.
+    drift
+        The scores to compare with, and how far each column is from the reference.
     threshold
         Probability from which on somebody would act.
 
@@ -106,7 +119,7 @@ def traffic_figures(
     ...     delays=np.zeros(DELAY_BINS, dtype=np.int64),
     ...     categories={"carrier": (1, 2)},
     ...     numbers={"temp": (3.0, 10.0, 8.0, 30.0)},
-    ...     reference=nothing,
+    ...     drift=Drift(),
     ...     threshold=0.5,
     ... )
     >>> traffic.dead_share, traffic.value("unseen_rate", "carrier"), traffic.value("null_rate", "temp")
@@ -115,7 +128,7 @@ def traffic_figures(
     (2.0, None)
     """
     events, messages = int(books[EVENTS]), int(books[MESSAGES])
-    stability = score_psi(reference, scores)
+    stability, expected = score_psi(drift.reference_scores, scores), expected_quality(scores)
     p50, p90, p99 = delay_quantiles_s(delays, (0.5, 0.9, 0.99))
     return Traffic(
         events=events,
@@ -125,11 +138,30 @@ def traffic_figures(
         decision_rate=share_above(scores, threshold) / events if events else None,
         score_psi=stability.psi if stability else None,
         score_psi_expected=stability.expected if stability else None,
+        expected_logloss=expected.logloss if expected else None,
+        expected_roc_auc=expected.roc_auc if expected else None,
         label_delay_p50=p50,
         label_delay_p90=p90,
         label_delay_p99=p99,
-        features={name: _category(events, *counted) for name, counted in categories.items()}
-        | {name: _number(events, *moments) for name, moments in numbers.items()},
+        features={
+            name: _drifted(figures, drift.fields.get(name, FieldDrift()))
+            for name, figures in (
+                *((name, _category(events, *counted)) for name, counted in categories.items()),
+                *((name, _number(events, *moments)) for name, moments in numbers.items()),
+            )
+        },
+        reference_events=drift.reference_events,
+    )
+
+
+def _drifted(figures: FeatureFigures, drift: FieldDrift) -> FeatureFigures:
+    return replace(
+        figures,
+        psi=drift.psi,
+        psi_expected=drift.psi_expected,
+        psi_noise=drift.psi_noise,
+        psi_excess=drift.psi_excess,
+        clipped_rate=drift.clipped_rate,
     )
 
 

@@ -9,7 +9,7 @@ A ring of ``length`` panes is these arrays:
 - delays int64 (length, DELAY_BINS): labels by how long they took
 - books int64 (length, 4): events, labels, messages, dead letters
 - changed bool (length,): something else than the books differs from what was last stored
-- clock int64 (3,): newest pane, first pane with an event, watermark of labels
+- clock int64 (2,): newest pane, watermark of labels
 
 An event, and what it holds, belongs to the pane in which it was asked: stragglers too. A label belongs to the pane
 of its event's time, so that a window of final panes has every delay, the long ones too.
@@ -42,7 +42,7 @@ SEEN_BITS = 18  # of a category's hash: a bit of 32 KiB per column says whether 
 ABSURD = 1e15  # a number beyond that is null, as for the model
 
 NOT_YET = -(2**62)  # a pane before all others
-NEWEST, FIRST, DECIDED = 0, 1, 2  # places in the clock
+NEWEST, DECIDED = 0, 1  # places in the clock
 EVENTS, LABELS, MESSAGES, DEAD = 0, 1, 2, 3  # places in the books
 
 
@@ -119,8 +119,6 @@ def walk(
         if code[i] & SCORE:
             if pane > clock[NEWEST]:
                 roll(pane, scores, categories, values, moments, delays, books, changed, clock)
-            if clock[FIRST] == NOT_YET:
-                clock[FIRST] = clock[NEWEST]
             place = clock[NEWEST] % length
             books[place, EVENTS] += 1
             changed[place] = True

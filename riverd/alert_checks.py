@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from monitors.calibration_watch import WATCH_RULES
 from monitors.quality import METRICS as QUALITY_METRICS
+from monitors.quality import WITH_ERROR
 from monitors.traffic_figures import FEATURE_METRICS, GUARDRAILS
 from riverd.durations import format_duration
 
@@ -12,7 +14,9 @@ if TYPE_CHECKING:
     from riverd.config import Config
     from riverd.config_sections import Alert, Delivery
 
-DEAD_LETTER_RULE, STALL_RULE = BUILT_IN_ALERTS = ("dead-letters", "labels-stalled")  # nobody has to ask for them
+# nobody has to ask for them
+DEAD_LETTER_RULE, STALL_RULE, SKEW_RULE = "dead-letters", "labels-stalled", "serving-skew"
+BUILT_IN_ALERTS = (DEAD_LETTER_RULE, STALL_RULE, SKEW_RULE, *WATCH_RULES)
 BEFORE_ALL_TIMES = 0  # the event time of an alert that fired when no message had one
 
 
@@ -28,6 +32,7 @@ def check_alerts(config: Config) -> None:
             raise ValueError(f"{place} stands there twice.\n  Give each rule a name of its own.")
         if (alert.above is None) == (alert.below is None):
             raise ValueError(f"{place} needs either above or below.\n  Write one of them.")
+        _check_significance(alert, place)
         _check_recovery(alert, place)
         _check_delivery(alert, config.delivery, place)
         _check_target(alert, config, place)
@@ -52,6 +57,8 @@ def _check_target(alert: Alert, config: Config, place: str) -> None:
             f'{place}: metric = "{alert.metric}" can\'t pause learning, which must not depend on the clock.\n'
             '  Take "pause" out of action.'
         )
+    if alert.liveness and alert.relative_to is not None:
+        raise ValueError(f'{place}: metric = "{alert.metric}" has no reference.\n  Remove relative_to.')
     if alert.metric not in FEATURE_METRICS:
         if alert.feature is not None:
             raise ValueError(f'{place}: metric = "{alert.metric}" is not of a feature.\n  Remove feature.')
@@ -82,7 +89,9 @@ def _features_with(config: Config, metric: str) -> list[str]:
     numbers = [*dict.fromkeys([*features.numbers, *guardrails])]
     if metric in GUARDRAILS:
         return guardrails
-    if metric == "null_rate":
+    if metric == "clipped_rate":
+        return [] if config.model.kind == "external" else features.numbers
+    if metric in ("null_rate", "psi", "psi_excess"):
         return [*dict.fromkeys([*features.categories, *numbers, *features.buckets])]
     return features.categories if metric == "unseen_rate" else numbers
 
@@ -92,6 +101,21 @@ def _check_delivery(alert: Alert, delivery: Delivery, place: str) -> None:
         if channel in alert.action and url is None:
             raise ValueError(
                 f'{place} action = "{channel}" needs its address.\n  Add {channel} = "https://..." under [delivery].'
+            )
+
+
+def _check_significance(alert: Alert, place: str) -> None:
+    for side, other in (("above", "below"), ("below", "above")):
+        if getattr(alert, f"{side}_by_se") is None:
+            continue
+        if getattr(alert, side) is None:
+            raise ValueError(
+                f"{place} {side}_by_se goes with {side}.\n  Write {other}_by_se, since the bound is {other}."
+            )
+        if alert.metric not in WITH_ERROR:
+            raise ValueError(
+                f'{place}: metric = "{alert.metric}" has no standard error.\n'
+                f"  Remove {side}_by_se, or watch one of {', '.join(WITH_ERROR)}."
             )
 
 
@@ -108,4 +132,9 @@ def _listed(metric: str) -> str:
     """Where the config lists the fields of which a metric can be taken."""
     if metric in GUARDRAILS:
         return "[monitors] guardrails"
-    return {"null_rate": "[features]", "unseen_rate": "[features] categories"}.get(metric, "[features] numbers")
+    return {
+        "null_rate": "[features]",
+        "psi": "[features]",
+        "psi_excess": "[features]",
+        "unseen_rate": "[features] categories",
+    }.get(metric, "[features] numbers")

@@ -13,7 +13,10 @@ from models.external import ExternalModel
 from models.hashing import NULL, CategoryHashes, hash_feature
 from models.learner import make_settings
 from models.stream_model import StreamModel
+from monitors.calibration_watch import CalibrationWatch, WatchConfig
+from monitors.feature_drift import FeatureDrift
 from monitors.grid import PaneGrid
+from monitors.labelled_sample import LabelledSample
 from monitors.panes import Panes
 from monitors.ring import Ring
 from monitors.rules import Rule, Rules
@@ -23,6 +26,7 @@ from riverd.alert_checks import DEAD_LETTER_RULE
 from riverd.config import Config
 from riverd.config_sections import Alert, as_tuple
 from riverd.durations import UNITS_US, format_duration
+from riverd.skew import SkewCheck
 from stream.decoding import EventDecoder, LabelDecoder
 from stream.join_state import Policy
 from stream.joiner import Joiner
@@ -49,13 +53,23 @@ class Parts:
     panes: Panes
     traffic: TrafficPanes
     slices: SlicePanes
+    drift: FeatureDrift
+    labelled: LabelledSample
     rules: Rules
     dead_letter_rule: Rules  # the one that nobody has to ask for
+    skew: SkewCheck | None
+    watch: CalibrationWatch
 
     @property
     def rings(self) -> dict[str, Ring]:
         """What the monitors remember, by the names under which it is stored."""
-        return {"panes": self.panes.ring, "traffic": self.traffic.ring, "slices": self.slices.ring}
+        return {
+            "panes": self.panes.ring,
+            "traffic": self.traffic.ring,
+            "slices": self.slices.ring,
+            "drift": self.drift.ring,
+            "labelled": self.labelled.ring,
+        }
 
 
 def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
@@ -83,8 +97,17 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
         panes=Panes(grid),
         traffic=TrafficPanes(grid, categories=_watched(config), numbers=_numbers(config)),
         slices=SlicePanes(grid, config.monitors.slices),
+        drift=FeatureDrift(
+            grid,
+            categories=_watched(config),
+            numbers=_numbers(config),
+            reference=config.monitors.compared_with,
+        ),
+        labelled=LabelledSample(categories=_watched(config), numbers=_numbers(config)),
         rules=Rules(rule_of(alert) for alert in config.alerts if not alert.liveness),
         dead_letter_rule=Rules([_dead_letter_rule(config)]),
+        skew=_skew(config, model),
+        watch=CalibrationWatch(_watch_config(config), config.monitors.slices),
     )
 
 
@@ -192,18 +215,38 @@ def _policy(config: Config) -> Policy:
     )
 
 
+def learner_settings(config: Config) -> NDArray[np.float64]:
+    """The constants of the learner that the config asks for."""
+    model = config.model
+    kind = "mixture" if model.kind == "external" else model.kind  # then nobody learns
+    return make_settings(kind, alpha=model.alpha, beta=model.beta, l1=model.l1, l2=model.l2)
+
+
 def _model(config: Config) -> StreamModel | ExternalModel:
     model, features = config.model, config.features
     if model.kind == "external":
         return ExternalModel()
     return StreamModel(
-        make_settings(model.kind, alpha=model.alpha, beta=model.beta, l1=model.l1, l2=model.l2),
+        learner_settings(config),
         bits=model.bits,
         categories=[*features.categories, *features.time_parts, *map(bucket_name, features.buckets)],
         numbers=features.numbers,
         crosses=features.crosses,
         words=features.words,
     )
+
+
+def _watch_config(config: Config) -> WatchConfig:
+    return WatchConfig(
+        false_alarm_every=config.monitors.false_alarm_every,
+        tolerance=config.monitors.tolerance,
+        missing_is_negative=config.labels is not None and config.labels.missing == "negative",
+        learner=config.model.kind != "external",
+    )
+
+
+def _skew(config: Config, model: StreamModel | ExternalModel) -> SkewCheck | None:
+    return SkewCheck(config.skew, model) if config.skew is not None and isinstance(model, StreamModel) else None
 
 
 def rule_of(alert: Alert) -> Rule:
@@ -217,6 +260,8 @@ def rule_of(alert: Alert) -> Rule:
         slice=alert.slice,
         above=alert.above,
         below=alert.below,
+        by_se=alert.above_by_se if alert.below_by_se is None else alert.below_by_se,
+        relative_to=alert.relative_to,
         for_us=alert.for_,
         recover=alert.recover,
         on=alert.on,

@@ -14,8 +14,9 @@ APPLIED, NEEDS_REPLAY, REFUSED = "applied", "needs a replay", "refused"
 
 # What monitors remember of the past holds under these settings alone; they begin anew, and nothing else does.
 ANEW = {
-    "[monitors] windows": ("panes", "traffic", "slices"),
-    "[monitors] guardrails": ("traffic",),
+    "[monitors] windows": ("panes", "traffic", "slices", "drift"),
+    "[monitors] guardrails": ("traffic", "drift", "labelled"),
+    "[monitors] reference": ("drift",),
     "[monitors] slices": ("slices",),
 }
 # Where the stored positions lead, and how labels find the predictions that wait for them.

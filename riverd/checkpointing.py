@@ -1,8 +1,8 @@
 """The engine's state as a checkpoint, and back.
 
 Small state is written whole. The rest is blocks, of which a checkpoint holds only those that changed:
-``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights``, and the monitors' rings,
-``panes``, ``traffic`` and ``slices``.
+``rows`` (runs of new rows, immutable), ``status`` (a byte per row, by segment), ``weights``, ``reference``, and the
+monitors' rings, ``panes``, ``traffic``, ``slices``, ``drift`` and ``labelled``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitors.calibration_watch import EVIDENCE
 from monitors.slice_kernels import OTHER
 from riverd.alert_checks import BUILT_IN_ALERTS
 from riverd.changes import APPLIED, Change, changed_settings
@@ -41,8 +42,8 @@ log = logging.getLogger("riverd")
 Arrays = Mapping[str, NDArray[Any]]
 VERSION = "0.1.0"
 ROW_BYTES, CELL_BYTES, SAID_BYTES = 54, 4, 4
-RINGS = ("panes", "traffic", "slices")
-KINDS = ("rows", "status", "weights", *RINGS)
+RINGS = ("panes", "traffic", "slices", "drift", "labelled")
+KINDS = ("rows", "status", "weights", "reference", *RINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Capture:
     status: dict[int, NDArray[np.uint8]]  # by segment, as captured
     runs: list[tuple[int, int]]
     weight_blocks: list[int]
+    reference_blocks: list[int]
     places: dict[str, list[int]]  # by ring
     number: int  # of the checkpoint
     config: Config
@@ -122,6 +124,9 @@ class Checkpointer:
         weight_blocks = parts.model.take_dirty()
         for number in weight_blocks:
             blocks["weights", number] = parts.model.block(number)
+        reference_blocks = parts.model.frozen.take_dirty()
+        for number in reference_blocks:
+            blocks["reference", number] = parts.model.frozen.block(number)
         places: dict[str, list[int]] = {}
         for kind, ring in parts.rings.items():
             places[kind] = sorted({*ring.dirty(), *self._unsaved_places[kind]})
@@ -152,6 +157,8 @@ class Checkpointer:
             | _prefixed("rules", parts.rules.state())
             | _prefixed("dead_letter_rule", parts.dead_letter_rule.state())
             | _prefixed("model", parts.model.small_state())
+            | _prefixed("watch", parts.watch.state())
+            | _prefixed("skew", {} if parts.skew is None else parts.skew.state())
         )
         for kind, ring in parts.rings.items():
             small |= _prefixed(kind, ring.header())
@@ -169,6 +176,7 @@ class Checkpointer:
             status,
             runs,
             weight_blocks,
+            reference_blocks,
             places,
             number,
             engine.config,
@@ -180,6 +188,9 @@ class Checkpointer:
         self._runs = capture.runs
         self._outdated_runs = []
         self._status = capture.status
+        skew = self._engine.parts.skew
+        if skew is not None and capture.snapshot is not None:
+            skew.publish(capture.number, capture.snapshot)
         self._engine.source.commit(
             {Partition(topic, name): position for topic, name, position, *_ in capture.header["lanes"]}
         )
@@ -188,6 +199,7 @@ class Checkpointer:
         """The store does not have it; the next capture holds all of it again."""
         engine = self._engine
         engine.parts.model.mark_dirty(capture.weight_blocks)
+        engine.parts.model.frozen.mark_dirty(capture.reference_blocks)
         for kind, places in capture.places.items():
             self._unsaved_places[kind].update(places)
         engine.unsaved.alerts[:0] = capture.unsaved.alerts
@@ -262,6 +274,8 @@ class Checkpointer:
         parts.table.restore(parts.joiner.first_row, runs, status)
         parts.joiner.restore(_under("joiner", small))
         parts.model.restore(_under("model", small), blocks["weights"])
+        parts.model.frozen.restore(blocks["reference"])
+        parts.watch.restore(_under("watch", small))
         for kind, ring in parts.rings.items():
             if kind in anew:
                 self._unsaved_places[kind].update(blocks[kind])  # so that the next checkpoint empties them
@@ -272,6 +286,8 @@ class Checkpointer:
             ring.restore(state)
         parts.rules.restore(_under("rules", small))
         parts.dead_letter_rule.restore(_under("dead_letter_rule", small))
+        if parts.skew is not None:
+            parts.skew.restore(_under("skew", small))
         engine.restore_learning(header.get("paused_by"))
         engine.stalled_since = header.get("stalled_since")
         parts.merger.watermark = header["merged_to"]
@@ -293,6 +309,8 @@ def _notices(config: Config, changes: Sequence[AlertChange]) -> list[Notice]:
     """Whom to tell of these changes: of riverd's own alerts, everybody."""
     actions = {alert.name: alert.action for alert in config.alerts}
     actions |= dict.fromkeys(BUILT_IN_ALERTS, config.delivery.channels)
+    of_slice = {change.rule for change in changes if change.metric == EVIDENCE}
+    actions |= dict.fromkeys(of_slice, config.delivery.channels)
     return [
         notice_of(change, channel)
         for change in changes

@@ -26,6 +26,7 @@ from riverd.config_sections import (
     Web,
     as_tuple,
 )
+from riverd.config_skew import Skew
 from riverd.durations import format_duration
 
 SLICE_PANES_AT_MOST = 2048  # 260 MiB, when every place is taken
@@ -41,6 +42,7 @@ class Config(Section):
     features: Features = Features()
     storage: Storage = Storage()
     predictions: Predictions = Predictions()
+    skew: Skew | None = None
     dead_letters: DeadLetters = DeadLetters()
     monitors: Monitors = Monitors()
     alerts: list[Alert] = Field(default_factory=list)
@@ -92,6 +94,11 @@ class Config(Section):
                 '[model] kind = "external" needs the score.\n'
                 '  Add score = "..." under [events], the field with the probability.'
             )
+        if external and self.skew is not None:
+            raise ValueError(
+                '[skew] checks what was served by riverd\'s own model, and [model] kind = "external" has none.\n'
+                "  Remove [skew]."
+            )
         if not external and self.events.score is not None:
             raise ValueError(
                 '[events] score is only read with [model] kind = "external".\n'
@@ -134,7 +141,8 @@ class Config(Section):
         events, labels = self.events, self.labels
         of_event = [*events.ids, events.time, events.label, events.weight, events.score, *self.features.fields]
         of_label = [*as_tuple(labels.id), labels.time, labels.value] if labels else []
-        for paths in (of_event, of_label):
+        of_skew = [self.skew.score, self.skew.version, self.skew.row_hash] if self.skew else []
+        for paths in (of_event, of_label, of_skew):
             for path in filter(None, paths):
                 below = next((other for other in filter(None, paths) if other.startswith(f"{path}.")), None)
                 if below is not None:
@@ -146,6 +154,9 @@ class Config(Section):
         ids = self.events.ids
         taken = dict.fromkeys(ids, "the id") | {self.events.time: "the event time", self.events.label: "the label"}
         taken |= {self.events.weight: "the weight", self.events.score: "the score"}
+        if self.skew is not None:
+            taken |= {self.skew.score: "the served score", self.skew.version: "the served version"}
+            taken |= {self.skew.row_hash: "the row hash"}
         for section, names, remedy in (
             ("[features]", self.features.fields, "Remove it from the features."),
             ("[monitors] slices", self.monitors.slices, "Name another field."),
@@ -210,7 +221,8 @@ class Config(Section):
             mode="json", include={"model", "events", "labels", "features", "monitors"}, by_alias=True
         )
         dump["model"].pop("name")
-        dump["monitors"].pop("threshold")  # figures are read off with it, nothing is kept under it
+        for key in ("threshold", "false_alarm_every", "tolerance"):
+            dump["monitors"].pop(key)  # figures are read off with it, nothing is kept under it
         return dump
 
 

@@ -16,10 +16,13 @@ from pydantic import (
     model_validator,
 )
 
+from monitors.e_detector import FALSE_ALARM_EVERY, TOLERANCE
 from monitors.quality import THRESHOLD
+from monitors.reference import Reference
 from monitors.rules import LIVENESS_METRICS, METRICS
 from riverd.addresses import Listen, check_server, check_url, parse_listen
 from riverd.durations import UNITS_US, format_duration, parse_duration
+from riverd.reference import parse_reference
 
 Duration = Annotated[
     int, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="always", return_type=str)
@@ -282,10 +285,33 @@ class Monitors(Section):
     """Number fields whose mean and sum are watched."""
     slices: Annotated[list[Name], Field(max_length=4)] = []
     """Fields by whose values quality is judged apart: up to 32 values each, the rest is "other"."""
+    reference: str | None = None
+    """What features and scores are compared with: "first 7d", "first 100000" (events), "2013-02-01/2013-03-01", or a
+    time, for the longest window that ended then; left out: the first full window, the longest one."""
+    false_alarm_every: Annotated[int, Field(ge=1000)] = FALSE_ALARM_EVERY
+    """Labelled events between false alarms of calibration-drift and concept-drift, on average and at least."""
+    tolerance: Annotated[float, Field(ge=0, le=1)] = TOLERANCE
+    """Distance from the true log odds that these two put up with."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            _ = self.compared_with
+        except ValueError as error:
+            raise ValueError(f'reference = "{self.reference}" {error}') from None
+        return self
+
+    @property
+    def compared_with(self) -> Reference | None:
+        """The reference, if one is named."""
+        return None if self.reference is None else parse_reference(self.reference, longest_us=max(self.windows))
 
     @property
     def tick_us(self) -> int:
         return max(min(self.windows) // TICKS_PER_WINDOW, SHORTEST_TICK_US)
+
+
+StandardErrors = Annotated[float, Field(gt=0, le=100)]
 
 
 class Alert(Section):
@@ -305,6 +331,12 @@ class Alert(Section):
     """The bound: a value above it is a breach."""
     below: float | None = None
     """Or: a value below it is a breach."""
+    above_by_se: StandardErrors | None = None
+    """With `above`: only a value this many standard errors above it is a breach; see concepts.md."""
+    below_by_se: StandardErrors | None = None
+    """With `below`: the same downwards."""
+    relative_to: Literal["reference"] | None = None
+    """With "reference" the bound is a factor: 1.1 is a tenth above what the metric was over [monitors] reference."""
     for_: Annotated[Duration, Field(alias="for")] = 0
     """Event time that a breach must last before the alert fires."""
     recover: float | None = None

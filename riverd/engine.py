@@ -14,7 +14,9 @@ import numpy as np
 from models.hashing import text_of
 from riverd.alert_checks import BEFORE_ALL_TIMES, STALL_RULE
 from riverd.assembly import Parts
+from riverd.clipping import clip_bounds
 from riverd.config import Config
+from riverd.drift import drift_changes
 from riverd.durations import format_duration
 from riverd.idleness import Idleness
 from riverd.judgement import Judgement
@@ -128,13 +130,18 @@ class Engine:
             self._reached("engine.joined")
             parts.model.run(step.ops, parts.table.rows, parts.table.base, ordered.events)
             self._reached("engine.learned")
+            if parts.skew is not None:
+                self.announce(parts.skew.observe(step.ops, ordered.events, parts.merger))
             if self.config.predictions.topic is not None:
                 self.unsaved.served.append(served(step.ops, ordered.events, parts))
             parts.panes.observe(step.ops, parts.table.rows, parts.table.base)
             parts.traffic.observe(step.ops, parts.table.rows, parts.table.base, ordered.events)
+            parts.drift.observe(step.ops, parts.table.rows, parts.table.base, ordered.events)
+            parts.labelled.observe(step.ops, ordered.events)
             parts.slices.observe(
                 step.ops, parts.table.rows, parts.table.base, ordered.events, partial(self._name, ordered.events)
             )
+            parts.watch.observe(parts.table.rows, parts.table.base, parts.table.next)
             self._reached("engine.judged")
             self._bury(step, ordered)
             if step.tick is not None:
@@ -227,11 +234,15 @@ class Engine:
         self.parts.slices.advance(decided_us)
         traffic.count(tick_us, messages=fates["messages"], dead=fates["dead"])
         traffic.advance(tick_us, decided_us)
+        bounds = clip_bounds(self.parts.model, columns=self.parts.drift.numbers, features=self.config.features.numbers)
+        self.parts.drift.advance(tick_us, bounds)
         changes, history = self.judgement.at_tick(tick_us)
         self.unsaved.history += history
         changes += self._watch_stall(tick_us)
+        changes += drift_changes(self.parts, tick_us)
         share = traffic.recent_dead_share(min_messages=MIN_MESSAGES)
         changes += self._watch_dead_letters(tick_us, share)
+        changes += [] if self.parts.skew is None else self.parts.skew.at_tick(tick_us)
         self.announce(changes)
         pausing = {rule.name for rule in self.parts.rules.rules if "pause" in rule.actions}
         for change in changes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from monitors.bins import NOTHING
 from monitors.grid import End
 from monitors.quality import Quality, quality
@@ -44,20 +46,25 @@ class Judgement:
 
     def at_tick(self, tick_us: int) -> tuple[list[AlertChange], list[Figures]]:
         """What began to fire or was resolved, and the figures to be kept."""
-        rules = self._parts.rules
+        rules, final_us = self._parts.rules, self._parts.panes.final_end(tick_us)
         kept = [window_us for window_us in self._windows if history_due(tick_us, window_us)]
         asked: set[tuple[int, End]] = {(rule.window_us, rule.on) for rule in rules.rules}
         for window_us in kept:
             asked.add((window_us, "final"))
         judged = {(window_us, end): self._judged(window_us, end, tick_us) for window_us, end in sorted(asked)}
 
-        def verdict(rule: Rule) -> float | None:
+        @cache
+        def looks_at(rule: Rule) -> Judged:
             whole = judged[rule.window_us, rule.on]
             of = self._slice_of.get(rule.name)
-            return rule.verdict(whole if of is None else Judged(self._slice(of, rule, tick_us), whole.traffic))
+            return whole if of is None else Judged(self._slice(of, rule, tick_us), whole.traffic)
 
-        changes = rules.evaluate(tick_us, verdict)
-        final_us = self._parts.panes.final_end(tick_us)
+        changes = rules.evaluate(
+            tick_us,
+            lambda rule: rule.verdict(looks_at(rule)),
+            lambda rule: rule.error(looks_at(rule)),
+            reference_over=self._parts.drift.is_over(final_us),
+        )
         history: list[Figures] = []
         for window_us in kept:
             window = format_duration(window_us)
@@ -74,7 +81,8 @@ class Judgement:
         return self._config.monitors.windows
 
     def _judged(self, window_us: int, end: End, now_us: int) -> Judged:
-        traffic = self._parts.traffic.window(end, window_us, now_us, threshold=self._threshold)
+        drift = self._parts.drift.window(end, window_us, now_us)
+        traffic = self._parts.traffic.window(end, window_us, now_us, threshold=self._threshold, drift=drift)
         return Judged(self._quality(window_us, end, now_us), traffic)
 
     def _quality(self, window_us: int, end: End, now_us: int) -> Quality:

@@ -7,19 +7,27 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from monitors.bins import Tally
+from monitors.calibration_watch import EVIDENCE, Evidence
 from monitors.quality import Quality, quality
 from monitors.rules import Rules
+from monitors.skew import RESULTS
 from monitors.slices import Slice
 from monitors.traffic_figures import Traffic
 from riverd.durations import format_duration
 from riverd.engine import Engine, watermark_of
+from riverd.feature_status import ranked
+from riverd.feature_weights import FeatureWeights
+from riverd.leaks import Leaks
+from riverd.rarely import Rarely
+from riverd.skew import SkewCheck
 from riverd.status import (
     AlertEvent,
     AlertStatus,
     CheckpointStatus,
     DeliveryStatus,
-    FeatureStatus,
+    GroupStatus,
     JudgedStatus,
+    SkewStatus,
     SliceStatus,
     Status,
     TrafficStatus,
@@ -65,6 +73,8 @@ class Publisher:
     ) -> None:
         self._engine = engine
         self._rules = [engine.parts.rules] + ([] if liveness is None else [liveness])
+        self._weights = Rarely(FeatureWeights(engine.config, engine.parts).now)
+        self._leaks = Rarely(Leaks(engine.config, engine.parts.labelled).found)
         self._written = written
         self._store_error = store_error
         self._deliveries = deliveries
@@ -124,6 +134,8 @@ class Publisher:
             store_error=self._store_error(),
             judged=_judged(parts.panes.total),
             deliveries=list(self._deliveries()),
+            leaks=self._leaks(),
+            skew=None if parts.skew is None else _skew(parts.skew),
         )
 
     def _rate(self, now_s: float, events: int, phase: str) -> float:
@@ -155,6 +167,7 @@ class Publisher:
             roc_auc=judged.roc_auc,
             positive_rate=judged.positive_rate,
             expired=judged.expired,
+            logloss_error=judged.logloss_error,
             roc_auc_error=judged.roc_auc_error,
             average_precision=judged.average_precision,
             ece=judged.ece,
@@ -162,11 +175,13 @@ class Publisher:
             ece_debiased=judged.ece_debiased,
             spiegelhalter_z=judged.spiegelhalter_z,
             observed_expected=judged.observed_expected,
+            observed_expected_error=judged.observed_expected_error,
             precision=judged.precision,
             recall=judged.recall,
             alert_rate=judged.alert_rate,
-            traffic=None if traffic is None else _traffic(traffic),
+            traffic=None if traffic is None else _traffic(traffic, self._weights()),
             slices=[_slice(of, judged) for of, judged in (slices or {}).items()],
+            reliability=[GroupStatus(*group) for group in judged.reliability] if final else [],
         )
 
     def _remember(self, windows: Sequence[WindowStatus]) -> None:
@@ -188,11 +203,26 @@ class Publisher:
                 bound=rule.bound,
                 above=rule.above is not None,
                 severity=rule.severity,
+                by_se=rule.by_se,
             )
             for rules in self._rules
             for rule in rules.rules
             for standing in [rules.standings[rule.name]]
-        ]
+        ] + [_watched(standing) for standing in self._engine.parts.watch.standings()]
+
+
+def _watched(standing: Evidence) -> AlertStatus:
+    return AlertStatus(
+        rule=standing.rule,
+        state="quiet" if standing.firing_since is None else "firing",
+        since=standing.firing_since,
+        metric=EVIDENCE,
+        window="",
+        value=standing.evidence,
+        bound=standing.bound,
+        above=True,
+        severity=standing.severity,
+    )
 
 
 def _checkpoint_status(written: Written) -> CheckpointStatus:
@@ -206,19 +236,19 @@ def _checkpoint_status(written: Written) -> CheckpointStatus:
     )
 
 
-def _traffic(traffic: Traffic) -> TrafficStatus:
+def _traffic(traffic: Traffic, weights: Mapping[str, float]) -> TrafficStatus:
     return TrafficStatus(
         dead_share=traffic.dead_share,
         decision_rate=traffic.decision_rate,
         score_psi=traffic.score_psi,
         score_psi_expected=traffic.score_psi_expected,
+        expected_logloss=traffic.expected_logloss,
+        expected_roc_auc=traffic.expected_roc_auc,
         label_delay_p50=traffic.label_delay_p50,
         label_delay_p90=traffic.label_delay_p90,
         label_delay_p99=traffic.label_delay_p99,
-        features={
-            name: FeatureStatus(figures.null_rate, figures.mean, figures.spread, figures.sum, figures.unseen_rate)
-            for name, figures in traffic.features.items()
-        },
+        reference_events=traffic.reference_events,
+        features=ranked(traffic, weights),
     )
 
 
@@ -234,7 +264,14 @@ def _slice(of: Slice, judged: Quality) -> SliceStatus:
         roc_auc_error=judged.roc_auc_error,
         observed_expected=judged.observed_expected,
         spiegelhalter_z=judged.spiegelhalter_z,
+        logloss_error=judged.logloss_error,
+        observed_expected_error=judged.observed_expected_error,
     )
+
+
+def _skew(skew: SkewCheck) -> SkewStatus:
+    results = dict(zip(RESULTS, skew.window.counts.tolist(), strict=True))
+    return SkewStatus(results, skew.window.recent, skew.first, skew.versions)
 
 
 def _judged(total: Tally) -> JudgedStatus:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from sqlalchemy import Connection
 
-from riverd.alert_checks import BUILT_IN_ALERTS
+from riverd.alert_checks import BUILT_IN_ALERTS, SKEW_RULE
 from riverd.config import Config
 from riverd.delivery.alertmanager import notice_of
 from storage.alerts import Alert, write_alerts
@@ -20,19 +21,25 @@ log = logging.getLogger("riverd")
 END_OF_TIME = (1 << 63) - 1
 
 
-def close_alerts_of_removed_rules(store: Store, config: Config, *, watermark: int | None, now_us: int) -> None:
+def close_alerts_of_removed_rules(
+    store: Store, config: Config, *, firing: Collection[str], watermark: int | None, now_us: int
+) -> None:
     """Resolve what fires under a name that is no rule's, in one transaction with telling whoever heard that it fires.
 
     Parameters
     ----------
     store
         Holds the lease.
+    firing
+        Alerts of the calibration watch that go on, slices' among them.
     watermark
         Event time that has been reached: the time of the resolution.
     now_us
         The wall clock.
     """
-    known = {*BUILT_IN_ALERTS, *(alert.name for alert in config.alerts)}
+    known = {*BUILT_IN_ALERTS, *firing, *(alert.name for alert in config.alerts)}
+    if config.skew is None:
+        known.discard(SKEW_RULE)
     removed = [alert for alert in store.alerts() if alert.state == "firing" and alert.rule not in known]
     if not removed:
         return

@@ -12,8 +12,9 @@ from storage.alerts import Alert
 from stream.timestamps import to_text
 
 METRICS = (
-    "logloss", "normalized_entropy", "roc_auc", "average_precision", "ece", "ece_expected", "ece_debiased",
-    "spiegelhalter_z", "observed_expected", "precision", "recall", "alert_rate",
+    "logloss", "logloss_error", "normalized_entropy", "roc_auc", "roc_auc_error", "average_precision",
+    "ece", "ece_expected", "ece_debiased", "spiegelhalter_z", "observed_expected", "observed_expected_error",
+    "precision", "recall", "alert_rate",
 )  # fmt: skip
 
 

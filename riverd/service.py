@@ -27,6 +27,7 @@ from riverd.engine import Engine, Unsaved, watermark_of
 from riverd.errors import ConfigError
 from riverd.liveness import Liveness
 from riverd.outgoing import topics_of
+from riverd.published_states import publish_stored_states
 from riverd.publishing import Publisher
 from riverd.removed_rules import close_alerts_of_removed_rules
 from riverd.result import result_of
@@ -162,8 +163,16 @@ def run(
             for reason in loaded.skipped:
                 log.error("passed over a damaged checkpoint: %s", reason)
             checkpointer.restore(loaded)
+            if engine.parts.skew is not None:
+                publish_stored_states(engine.parts.skew, store, up_to=loaded.number)
             log.info("going on from checkpoint %d", loaded.number)
-        close_alerts_of_removed_rules(store, config, watermark=watermark_of(engine.parts), now_us=wall_clock_us())
+        close_alerts_of_removed_rules(
+            store,
+            config,
+            firing=engine.parts.watch.firing,
+            watermark=watermark_of(engine.parts),
+            now_us=wall_clock_us(),
+        )
         obeying = partial(obey, engine)
         web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=obeying)
         external_url = "" if config.web.address is None else config.web.address.url

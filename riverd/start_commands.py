@@ -88,6 +88,9 @@ def add_start_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
     check = _command(commands, "check", "find faults in config, messages and stored state before a run", _CHECK)
     _config(check)
+    check.add_argument(
+        "--backtest", action="store_true", help="instead: how often each rule would have fired on the stored history"
+    )
     _json(check)
 
     doctor = _command(commands, "doctor", "report on the environment, with remedies", _DOCTOR)
@@ -201,6 +204,10 @@ def _import(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from riverd.inspection.check import check
 
+    if options.backtest:
+        from riverd.inspection.backtest import backtest
+
+        return backtest(options.config, as_json=options.json)
     return check(options.config, as_json=options.json)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from riverd.errors import StateMismatchError
 
-FORMAT = 3  # of rows, with what the reference said of them
+FORMAT = 4  # of monitors, with what fields hold
 
 
 def refuse_other_formats(header: Mapping[str, Any], *, model: str) -> None:

@@ -14,6 +14,13 @@ class FeatureStatus:
     spread: float | None = None
     sum: float | None = None
     unseen_rate: float | None = None  # of values that no event had before
+    clipped_rate: float | None = None  # of numbers: beyond what the model clips at
+    psi: float | None = None  # against the reference
+    psi_expected: float | None = None  # by chance alone
+    psi_noise: float | None = None  # what chance alone exceeds once in a thousand
+    psi_excess: float | None = None  # psi by psi_noise
+    weight: float | None = None  # mean absolute weight in the model now, in log odds
+    impact: float | None = None  # psi by weight: how much of the model's say has moved, to rank by
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +29,15 @@ class TrafficStatus:
 
     dead_share: float | None = None  # of messages
     decision_rate: float | None = None  # events scored at least the threshold
-    score_psi: float | None = None  # against the first full window
+    score_psi: float | None = None  # against the reference
     score_psi_expected: float | None = None  # by chance alone
+    expected_logloss: float | None = None  # nats; this and the next if the probabilities are true: no label is in them
+    expected_roc_auc: float | None = None
     label_delay_p50: float | None = None  # seconds
     label_delay_p90: float | None = None
     label_delay_p99: float | None = None
-    features: dict[str, FeatureStatus] = field(default_factory=dict)
+    reference_events: int | None = None  # None: the reference is not whole yet; 0: its time had gone by
+    features: dict[str, FeatureStatus] = field(default_factory=dict)  # by impact, the greatest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,19 @@ class SliceStatus:
     roc_auc_error: float | None
     observed_expected: float | None
     spiegelhalter_z: float | None
+    logloss_error: float | None = None  # standard error
+    observed_expected_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """Labelled events of about one score: a point of the reliability diagram."""
+
+    events: int
+    predicted: float  # mean of the probabilities served
+    observed: float  # share of positives
+    low: float  # this and the next: Wilson's 95 % interval of that share
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +83,21 @@ class WindowStatus:
     roc_auc: float | None
     positive_rate: float | None
     expired: int = 0
-    roc_auc_error: float | None = None  # standard error
+    logloss_error: float | None = None  # standard error
+    roc_auc_error: float | None = None
     average_precision: float | None = None
     ece: float | None = None
     ece_expected: float | None = None  # of a perfectly calibrated model
     ece_debiased: float | None = None  # what is left without the part of chance
     spiegelhalter_z: float | None = None
     observed_expected: float | None = None
+    observed_expected_error: float | None = None
     precision: float | None = None  # this and the next two at the threshold
     recall: float | None = None
     alert_rate: float | None = None
     traffic: TrafficStatus | None = None
-    slices: list[SliceStatus] = field(default_factory=list)  # of final windows
+    slices: list[SliceStatus] = field(default_factory=list)  # this and the next of final windows
+    reliability: list[GroupStatus] = field(default_factory=list)  # from the lowest scores to the highest
 
     @property
     def coverage(self) -> float | None:
@@ -91,6 +117,7 @@ class AlertStatus:
     bound: float
     above: bool  # breached above the bound, or below it
     severity: str = "warning"
+    by_se: float | None = None  # standard errors beyond the bound that make a breach
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +154,7 @@ class DeliveryStatus:
     delivered: int = 0  # by this process
     failures: int = 0
     last_error: str | None = None  # None: the last attempt went well
+    given_up: int = 0  # refused so often that they are not tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +165,16 @@ class JudgedStatus:
     positives: int
     logloss_nats: float
     probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkewStatus:
+    """What became of scores that clients served by themselves."""
+
+    results: dict[str, int]  # ever: agreed, row_differs, score_differs, unknown_version, unreadable
+    recent: int  # of the last 1,000 that could be compared, those that differ
+    first: str  # place and figures of the first of them; empty: there was none
+    versions: list[int]  # the states that are kept, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +201,5 @@ class Status:
     store_error: str | None = None  # why the last checkpoint could not be written
     judged: JudgedStatus | None = None
     deliveries: list[DeliveryStatus] = field(default_factory=list)
+    leaks: dict[str, float] = field(default_factory=dict)  # features that rank the labels alone, with their ROC AUC
+    skew: SkewStatus | None = None  # without [skew]

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from storage import sqlite
 from storage.database import Database, connect
 from storage.file_lease import lock_file
+from storage.history import Figures, read_history
 from storage.tables import alerts, blocks, checkpoints, dead_letters, leases, snapshots
 from storage.timed_lease import NOW
 
@@ -72,6 +73,26 @@ def inspect_database(url: str | URL, model: str) -> DatabaseSeen | None:
             return None
         with reading(database) as connection:
             return _database(database, connection, model)
+    finally:
+        database.close()
+
+
+def read_stored_history(url: str | URL, model: str) -> list[Figures]:
+    """The history of metrics in the order of event time; none if there is no database, or nothing of the model.
+
+    Raises
+    ------
+    StorageError
+        It can't be read.
+    """
+    database = connect(url)
+    try:
+        if not database.on_server and (database.path is None or not database.path.exists()):
+            return []
+        with reading(database) as connection:
+            if "metric_history" not in inspect(connection).get_table_names():
+                return []
+            return read_history(connection, model)
     finally:
         database.close()
 

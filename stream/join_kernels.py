@@ -57,6 +57,7 @@ from stream.records import (
     EXPIRE,
     EXPIRED,
     FATE_MASK,
+    FIRST_POSITIVE,
     LEARN,
     NEVER,
     OUT_OF_ORDER,
@@ -148,7 +149,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         counts[MATCHED] += 1
         counts[PENDINGS] -= 1
         counts[RESOLVEDS] += 1
-        status = (r_status[row - base] & ~FATE_MASK) | RESOLVED | (POSITIVE if label == 1 else 0)
+        status = (r_status[row - base] & ~FATE_MASK) | RESOLVED | (FIRST_POSITIVE | POSITIVE if label == 1 else 0)
         if at_maturity:
             r_status[row - base] = status
             emit(RESOLVE, row, -1, label, time)
@@ -234,7 +235,7 @@ def advance(ordered, rows, base, index, heap, waiting, waiting_index, policy, op
         r = row - base
         r_time[r] = e_time[e]
         r_weight[r] = e_weight[e]
-        r_status[r] = RESOLVED | DONE | (POSITIVE if e_label[e] == 1 else 0)
+        r_status[r] = RESOLVED | DONE | (FIRST_POSITIVE | POSITIVE if e_label[e] == 1 else 0)
         if dedupe:
             r_key[r] = e_key[e]
             r_check[r] = e_check[e]

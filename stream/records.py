@@ -29,6 +29,7 @@ PENDING, RESOLVED, EXPIRED, FATE_MASK = 0, 1, 2, 3
 POSITIVE = 4  # the label that came
 OUT_OF_ORDER = 8  # its time is older than an earlier row's, so it expires through the heap
 DONE = 16  # learned or dropped: its features are no longer needed
+FIRST_POSITIVE = 32  # the label that came first, whatever corrected it later
 
 
 class Events(NamedTuple):

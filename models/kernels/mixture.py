@@ -119,11 +119,17 @@ def mixture_ask(weights, mixing, counters, slot, value, plain, size, scratch, sa
         c += mixing[NEWTON + k] * scratch[NOW, k]
         said[r, k] = scratch[NOW, k]
     said[r, EXPERTS], said[r, EXPERTS + 1], said[r, EXPERTS + 2] = a, b, c
-    labels = float(counters[LEARNED])
-    pending = max(float(counters[ASKED]) - labels - float(counters[DROPPED]), 0.0)
-    bound = math.log(1.0 + 4.0 * (labels + 1.0) / (1.0 + pending / DELAY_SCALE))
+    bound = answer_bound(counters)
     said[r, BOUND] = bound
     return clip(unbounded(mixing, a, b, c, scratch), bound)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def answer_bound(counters):
+    """How far from 0 an answer's logit may lie: with few labels, or many that are awaited, it is held back."""
+    labels = float(counters[LEARNED])
+    pending = max(float(counters[ASKED]) - labels - float(counters[DROPPED]), 0.0)
+    return math.log(1.0 + 4.0 * (labels + 1.0) / (1.0 + pending / DELAY_SCALE))
 
 
 @njit(cache=True, error_model="numpy", inline="always")

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from riverd.alert_checks import BEFORE_ALL_TIMES
+from riverd.screen.features import drifted_features, features_table, leak_line
 from riverd.screen.notation import count, figure, moment, plain, share, span, volume
 from riverd.screen.slices import slices_table, worst_slices
 from riverd.screen.style import BAD, FAINT, GOOD, STRONG, grid, line
@@ -21,6 +22,8 @@ FIRED, RESOLVED = "▲", "▼"
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LOG_LINES = 8
 _SLICE_LINES = 5
+_FEATURE_LINES = 5
+_LEAK_LINES = 3
 _PHASES = {"compiling": "compiling, which takes some 20 s and happens once"}
 
 # Fates that are shown when there are any; pending and matched always are.
@@ -41,8 +44,8 @@ _FATES = (
 def render(status: Status, *, width: int, height: int | None = None) -> RenderableType:
     """Draw one frame, never wider than ``width``; at 24 rows it fits for a handful of windows and rules.
 
-    When ``height`` is short, the log of alerts gives way first, then slices, then the rules,
-    quiet ones before firing ones.
+    When ``height`` is short, the log of alerts gives way first, then slices, then features that drift, then the
+    rules, quiet ones before firing ones.
     """
     blocks: list[tuple[int, RenderableType]] = []  # rows, each block after an empty line
 
@@ -55,6 +58,8 @@ def render(status: Status, *, width: int, height: int | None = None) -> Renderab
         add(len(status.windows) + 1, _windows(status.windows, width))
     if trend := list(_trend(status, width)):
         add(len(trend), *trend)
+    if leaks := [line((leak_line(name, area), BAD), width=width) for name, area in status.leaks.items()][:_LEAK_LINES]:
+        add(len(leaks), *leaks)
     foot = [line(checkpoint_line(status.checkpoint), width=width)] if status.checkpoint else []
     head = list(_head(status, width))
     free = math.inf if height is None else height - len(head) - sum(rows for rows, _ in blocks) - 2 * len(foot)
@@ -62,6 +67,11 @@ def render(status: Status, *, width: int, height: int | None = None) -> Renderab
         alerts = sorted(status.alerts, key=_urgency)[: int(min(free - 2, len(status.alerts)))]
         add(len(alerts) + 1, _alerts(alerts, status.watermark, width))
         free -= len(alerts) + 2
+    window, features = drifted_features(status.windows)
+    if features and free >= 4:
+        shown = dict([*features.items()][: int(min(free - 2, _FEATURE_LINES))])
+        add(len(shown) + 1, features_table(window, shown, width=width))
+        free -= len(shown) + 2
     window, slices = worst_slices(status.windows)
     if slices and free >= 4:
         slices = slices[: int(min(free - 2, _SLICE_LINES))]

@@ -10,7 +10,7 @@ USE_EVERYTHING = """
 import json, pickle
 import numpy as np, pandas as pd, polars as pl
 from models import external
-from models.kernels import encoding, ftrl, mixture, sigmoid, walk
+from models.kernels import encoding, ftrl, mixture, published, raw_rows, sigmoid, walk
 from models.learner import make_settings
 from models.logistic_regression import LogisticRegression
 from models.stream_model import StreamModel
@@ -23,6 +23,7 @@ for expert in kinds:
     model = LogisticRegression(expert=expert, bits=8, crosses=[("a", "b")], **kinds[expert])
     for x in events:
         model.predict_one(x)
+        model.row_hash(x)
         model.learn_one(x, True)
         model.learn_one(x, np.int64(0), 2)
         asked = [pickle.loads(pickle.dumps(model.ask(x))) for _ in range(2)]
@@ -51,10 +52,12 @@ for expert in kinds:
         copy = StreamModel(make_settings(expert), **schema)
         copy.restore(daemon.small_state(), {0: daemon.block(0)})
         copy.run(ops_of([(SCORE | LEARN, 2, 2, 1)]), rows, BASE, columns)
+        copy.logits_by(copy.publish(copy.whole_state()), columns, np.array([1, 0]))
+        copy.row_hashes(columns, np.array([1, 0]))
 
 compiled = {
     f"{module.__name__}.{name}": kernel
-    for module in (encoding, external, ftrl, mixture, sigmoid, walk)
+    for module in (encoding, external, ftrl, mixture, published, raw_rows, sigmoid, walk)
     for name, kernel in vars(module).items()
     if hasattr(kernel, "signatures")
 }
@@ -70,6 +73,7 @@ def test_every_kernel_has_one_signature_after_all_uses(tmp_path):
     assert done.returncode == 0, done.stderr
     signatures = json.loads(done.stdout)
     used = [f"models.kernels.walk.{name}" for name in ("walk", "ask", "learn", "ask_and_learn", "slots_and_values")]
+    used += ["models.kernels.published.published_logits", "models.kernels.raw_rows.raw_rows"]
     twice = {name: found for name, found in signatures.items() if len(found) > 1}
     assert twice == {}
     assert all(signatures[name] for name in used)

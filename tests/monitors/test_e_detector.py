@@ -78,7 +78,7 @@ def test_equals_the_bets_written_out():
     logit = rng.normal(-1.0, 1.5, 60)
     label = drawn(rng, logit + 0.5)
     detector = EDetector(false_alarm_every=np.inf)
-    centre, count, ratios = 0.0, 0, np.empty((60, BETS))
+    centre, ratios = 0.0, np.empty((60, BETS))
     for i, (z, y) in enumerate(zip(logit, label, strict=True)):
 
         def likelihood(shift, z=z, y=y):
@@ -92,8 +92,7 @@ def test_equals_the_bets_written_out():
             shift = np.clip((slope - 1) * (z - centre), -2, 2)
             edge = np.copysign(TOLERANCE, shift)
             ratios[i, len(SHIFTS) + j] = likelihood(shift) / likelihood(edge) if abs(shift) > TOLERANCE else 1.0
-        count += 1
-        centre += (z - centre) / count
+        centre += (z - centre) / (i + 1)
     owned = np.cumprod(ratios[::-1], axis=0).sum(axis=0)
     assert detector.observe(logit, label) == []
     assert detector.evidence == pytest.approx(owned.mean(), rel=1e-9)

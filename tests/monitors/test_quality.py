@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta
 from sklearn.metrics import average_precision_score, log_loss, precision_score, recall_score, roc_auc_score
 
 from monitors import calibration, metrics
@@ -236,6 +237,17 @@ def test_nothing_labelled_leaves_everything_undefined():
     unlabelled = quality(replace(NOTHING, events=3))
     assert unlabelled.coverage == 0
     assert [getattr(unlabelled, metric) for metric in METRICS if metric != "coverage"] == [None] * (len(METRICS) - 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "some", "of"),
+    [("coverage", 20, 50), ("positive_rate", 4, 20), ("alert_rate", 6, 20), ("precision", 3, 6), ("recall", 3, 4)],
+)
+def test_each_share_is_as_sure_as_the_events_it_is_of(metric, some, of):
+    logit, label = [1.0] * 6 + [-1.0] * 14, [1, 1, 1, 0, 0, 0, 1] + [0] * 13
+    judged = quality(replace(tally(logit=logit, label=label), events=50))
+    assert getattr(judged, metric) == some / of
+    assert judged.standard_error(metric) == pytest.approx(beta(some + 0.5, of - some + 0.5).std(), rel=1e-12)
 
 
 def test_one_of_each_class_has_no_standard_error():

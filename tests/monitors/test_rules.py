@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitors.bins import tally
-from monitors.quality import quality
+from monitors.quality import METRICS, WITH_ERROR, quality
 from monitors.rules import Judged, Rule, Rules
 from monitors.traffic_figures import FeatureFigures, Traffic
 
@@ -19,6 +19,8 @@ TRAFFIC = Traffic(
     decision_rate=0.5,
     score_psi=None,
     score_psi_expected=None,
+    expected_logloss=0.4,
+    expected_roc_auc=0.8,
     label_delay_p50=10.0,
     label_delay_p90=60.0,
     label_delay_p99=None,
@@ -37,7 +39,7 @@ def rule(**changes):
 
 def tick(rules, now_us, **figures):
     judged = Judged(replace(GOOD, **figures), TRAFFIC)
-    return rules.evaluate(now_us, lambda rule: rule.verdict(judged))
+    return rules.evaluate(now_us, lambda rule: rule.verdict(judged), lambda rule: rule.error(judged))
 
 
 def oracle(rule, ticks):
@@ -139,6 +141,60 @@ def test_a_coverage_rule_fires_when_no_label_comes_at_all():
     assert [change.value for change in tick(rules, 2, events=10, labelled=0, coverage=0.0)] == [0.0]
 
 
+@given(
+    st.sampled_from([{"above": 2.0, "recover": 1.0}, {"above": None, "below": 2.0, "recover": 3.0}]),
+    st.sampled_from([1.0, 3.0]),
+    st.integers(0, 6),
+    st.lists(st.tuples(st.sampled_from([None, 0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0]), st.sampled_from([0.0, 0.25, 0.5]))),
+)
+def test_a_value_within_its_errors_of_the_bound_is_none_beyond_it(bound, by_se, for_us, readings):
+    rules, watched = Rules([rule(by_se=by_se, for_us=for_us, **bound)]), rule(for_us=for_us, **bound)
+    found, moved = [], []
+    for now, (value, error) in enumerate(readings):
+        found += tick(rules, now, logloss=value, logloss_error=error)
+        # what is not surely beyond the bound counts as on it: no breach, and no recovery either
+        sign = 1 if watched.above is not None else -1
+        unsure = value is not None and 0 < sign * (value - 2.0) <= by_se * error
+        moved.append((now, 2.0 if unsure else value))
+    assert [(change.at, change.state, change.started_at) for change in found] == oracle(watched, moved)
+
+
+def test_an_undefined_error_begins_nothing_and_keeps_nothing_from_ending():
+    rules = Rules([rule(metric="roc_auc", above=None, below=0.7, by_se=3.0, for_us=2)])
+    assert tick(rules, 0, roc_auc=0.5, roc_auc_error=0.01) == []
+    assert tick(rules, 1, roc_auc=0.6, roc_auc_error=None) == []
+    assert rules.standings["loss"].state == "pending"
+    assert tick(rules, 2, roc_auc=0.5, roc_auc_error=None) == []
+    assert [change.state for change in tick(rules, 3, roc_auc=0.5, roc_auc_error=0.01)] == ["firing"]
+    assert tick(rules, 4, roc_auc=0.699, roc_auc_error=0.01) == []  # within its errors, but not back
+    assert [change.state for change in tick(rules, 5, roc_auc=0.7, roc_auc_error=None)] == ["resolved"]
+
+
+@pytest.mark.parametrize("metric", WITH_ERROR)
+def test_the_more_events_the_smaller_a_difference_that_counts(metric):
+    logit, label = [-2.0, -1.0, 0.5, 2.0], [0, 1, 0, 1]
+    few, many = (
+        Judged(replace(quality(tally(logit=logit * n, label=label * n)), events=5 * n), TRAFFIC) for n in (10, 4_000)
+    )
+    many = Judged(replace(many.quality, coverage=0.8), TRAFFIC)
+    few = Judged(replace(few.quality, coverage=0.8), TRAFFIC)
+    value = getattr(many.quality, metric)
+    for side, bound in (("above", 0.95 * value), ("below", 1.05 * value)):
+        watched = rule(metric=metric, by_se=3.0, **{"above": None, side: bound})
+        assert watched.breached(watched.verdict(many), watched.error(many))
+        assert not watched.breached(watched.verdict(few), watched.error(few))
+        assert watched.error(few) / watched.error(many) == pytest.approx(20, rel=0.05)
+        assert rule(metric=metric, **{"above": None, side: bound}).breached(watched.verdict(few))
+
+
+def test_errors_are_of_metrics():
+    assert set(WITH_ERROR) < set(METRICS)
+    with pytest.raises(ValueError, match="ece has no standard error, only logloss, roc_auc"):
+        GOOD.standard_error("ece")
+    nothing = quality(tally(logit=[], label=[]))
+    assert [nothing.standard_error(metric) for metric in WITH_ERROR] == [None] * len(WITH_ERROR)
+
+
 def test_a_rule_that_cools_down_fires_again_only_then():
     rules = Rules([rule(cool_down_us=10)])
     assert [change.state for change in tick(rules, 0, logloss=0.7)] == ["firing"]
@@ -154,6 +210,8 @@ def test_a_rule_that_cools_down_fires_again_only_then():
         ("label_delay_p90", None, 60.0),
         ("label_delay_p99", None, None),
         ("score_psi", None, None),
+        ("expected_logloss", None, 0.4),
+        ("expected_roc_auc", None, 0.8),
         ("null_rate", "temp", 0.1),
         ("null_rate", "carrier", 0.2),
         ("unseen_rate", "carrier", 0.01),
@@ -197,6 +255,10 @@ def test_rules_come_and_go_across_a_restart():
         ({"below": 0.1}, "either above or below, got 0.6 and 0.1"),
         ({"recover": 0.7}, "recovery at 0.7 would itself breach 0.6"),
         ({"above": None, "below": 0.6, "recover": 0.5}, "recovery at 0.5 would itself breach 0.6"),
+        ({"by_se": 3.0, "recover": 0.7}, "recovery at 0.7 would itself breach 0.6"),
+        ({"metric": "ece", "by_se": 3.0}, "'loss': ece has no standard error, logloss, roc_auc,"),
+        ({"metric": "expected_logloss", "by_se": 3.0}, "expected_logloss has no standard error"),
+        ({"by_se": 0.0}, "needs more than 0.0 standard errors"),
     ],
 )
 def test_a_rule_without_sense_is_refused(changes, message):
@@ -207,3 +269,41 @@ def test_a_rule_without_sense_is_refused(changes, message):
 def test_rules_of_one_name_are_refused():
     with pytest.raises(ValueError, match="rules share a name: loss"):
         Rules([rule(), rule(above=0.7)])
+
+
+def test_relative_to_the_reference():
+    rule = Rule(name="worse", metric="logloss", window_us=1, above=1.1, recover=1.05, relative_to="reference")
+    rules = Rules([rule])
+    losses = iter([9.0, None, 0.5, 0.55, 0.56, 0.53, 0.5])
+    said = [
+        [(change.state, change.value, change.metric) for change in rules.evaluate(at, lambda _: next(losses), reference_over=at > 0)]
+        for at in range(7)
+    ]  # fmt: skip
+    of = "logloss by its reference"
+    # 9.0 came before the reference was over, and 0.55 is the bound itself
+    assert said[:4] == [[], [], [], []]
+    assert said[4] == [("firing", pytest.approx(1.12), of)]
+    assert said[5:] == [[], [("resolved", pytest.approx(1.0), of)]]
+
+
+def test_what_it_is_relative_to_survives_and_can_be_taken_anew():
+    rule = Rule(name="worse", metric="logloss", window_us=1, above=1.1, relative_to="reference")
+    rules, again = Rules([rule]), Rules([rule])
+    rules.evaluate(0, lambda _: 0.5)
+    again.restore(rules.state())
+    assert [change.value for change in again.evaluate(1, lambda _: 1.0)] == [2.0]
+    again.forget_references()
+    assert [change.value for change in again.evaluate(2, lambda _: 1.0)] == [1.0]
+
+
+def test_standard_errors_are_relative_as_well():
+    rule = Rule(name="worse", metric="logloss", window_us=1, above=1.1, by_se=3, relative_to="reference")
+    rules = Rules([rule])
+    rules.evaluate(0, lambda _: 0.5)
+    assert rules.evaluate(1, lambda _: 0.6, lambda _: 0.02) == []  # 1.2 is 0.1 above: 2.5 errors of 0.04
+    assert len(rules.evaluate(2, lambda _: 0.6, lambda _: 0.01)) == 1
+
+
+def test_the_clock_has_no_reference():
+    with pytest.raises(ValueError, match="silent_s has no reference"):
+        Rule(name="silent", metric="silent_s", above=1.0, relative_to="reference")

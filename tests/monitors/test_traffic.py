@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitors import traffic_kernels as kernels
+from monitors.feature_drift_figures import Drift
 from monitors.grid import PaneGrid
 from monitors.kernels import BINS, bin_of
 from monitors.traffic import CategoryColumn, TrafficPanes
@@ -118,9 +119,9 @@ class Oracle:
     """The rules by dict and list: what each pane saw."""
 
     def __init__(self, length):
-        self.length, self.newest, self.first, self.decided = length, None, None, None
+        self.length, self.newest, self.decided = length, None, None
         self.events, self.delays, self.books = defaultdict(list), defaultdict(list), defaultdict(lambda: [0, 0])
-        self.seen, self.totals, self.reference, self.now = [set(), set()], (0, 0), None, None
+        self.seen, self.totals, self.now = [set(), set()], (0, 0), None
 
     def reach(self, pane):
         self.newest = pane if self.newest is None else max(self.newest, pane)
@@ -136,10 +137,6 @@ class Oracle:
             code, row, at = step
             time = int(script.rows.time[row])
             if code & SCORE:
-                if self.newest is None:
-                    self.first = time // PANE
-                elif self.first is None:
-                    self.first = NEVER  # messages came first
                 self.reach(time // PANE)
                 hashed = script.events.categories[row].tolist()
                 watched = [hashed[column.column] for column in COLUMNS]
@@ -283,32 +280,22 @@ def stream_of(count, *, mean=0.0, seed=1, spacing=100, start=0):
     return Script(time, logit, categories, numbers, steps)
 
 
-def test_the_reference_is_the_first_full_window_and_stays():
-    before, after = stream_of(1_000), stream_of(1_000, mean=0.7, seed=2, start=100_000)
-    panes = new_panes()
-    before.run(panes, before.steps[:605])  # the last of it is the sixth tick but one
-    assert not panes.reference.any()
-    before.run(panes, before.steps[605:])
-    expected = np.bincount([bin_of(s) for s in before.rows.logit[:600]], minlength=BINS)
-    assert (panes.reference == expected).all()
-    assert panes.window("final", 60_000, 60_000, threshold=0.5).score_psi == pytest.approx(0.0, abs=1e-12)
-    after.run(panes, [(100_000, 100_000, 1_000, 0), *after.steps])
-    panes.advance(200_000, 200_000)
-    assert (panes.reference == expected).all()
-    shifted = panes.window("final", 60_000, 200_000, threshold=0.5)
-    assert shifted.score_psi > 5 * shifted.score_psi_expected
-
-
-@pytest.mark.parametrize("dead_first", [False, True])
-def test_the_reference_survives_a_gap_that_empties_the_ring(dead_first):
-    script, panes = stream_of(550), new_panes()
-    if dead_first:
-        panes.count(0, messages=10, dead=10)
+def test_scores_are_compared_with_those_of_the_reference():
+    script, panes = stream_of(1_000), new_panes()
     script.run(panes, script.steps)
-    assert not panes.reference.any()
-    panes.count(10**12, messages=600, dead=10)
-    panes.advance(10**12, 10**12)
-    assert panes.reference.sum() == 550
+    same, other = (
+        np.bincount([bin_of(s) for s in stream_of(5_000, mean=mean, seed=2).rows.logit], minlength=BINS)
+        for mean in (0.0, 0.7)
+    )
+    panes.advance(100_000, 100_000)
+    found = [
+        panes.window("final", 60_000, 100_000, threshold=0.5, drift=Drift(reference_scores=scores, reference_events=1))
+        for scores in (same, other)
+    ]
+    assert found[0].score_psi < 3 * found[0].score_psi_expected
+    assert found[1].score_psi > 5 * found[1].score_psi_expected
+    assert found[0].reference_events == 1
+    assert panes.window("final", 60_000, 100_000, threshold=0.5).score_psi is None
 
 
 def test_nulls_are_found_at_the_next_tick_and_do_not_wait_for_labels():

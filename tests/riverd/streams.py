@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import random
@@ -260,6 +261,8 @@ def outcome(engine: Engine) -> dict[str, Any]:
         },
         "standings": {name: replace(standing) for name, standing in parts.rules.standings.items()},
         "outside": parts.panes.outside,
+        "watch": {name: array.tolist() for name, array in parts.watch.state().items()},
+        "reference": hashlib.sha256(parts.model.frozen.weights.tobytes()).hexdigest(),
     }
 
 

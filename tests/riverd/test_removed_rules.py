@@ -48,7 +48,7 @@ def deliver(store, channel):
 def close(store, watermark=WATERMARK):
     """Start with a config that still has the rule "loss" and no other."""
     kept = config(alerts=ALERTS[:1], delivery=DELIVERY)
-    close_alerts_of_removed_rules(store, kept, watermark=watermark, now_us=NOW_US)
+    close_alerts_of_removed_rules(store, kept, firing=["calibration-drift shop=c"], watermark=watermark, now_us=NOW_US)
 
 
 def states(store):
@@ -86,6 +86,14 @@ def test_once_is_enough(store, caplog):
     assert caplog.text == ""
 
 
+def test_slices_that_are_no_longer_watched_are_closed_and_others_go_on(store):
+    commit(store, [(fired("calibration-drift shop=c"), []), (fired("calibration-drift user=7"), [])])
+    close(store)
+    assert states(store) == {
+        "calibration-drift shop=c": ("firing", None), "calibration-drift user=7": ("resolved", WATERMARK)
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("watermark", [None, FIRED - 1])
 def test_it_never_ends_before_it_began(store, watermark):
     commit(store, [(fired("silent"), [])])  # on the clock of the wall, or before any event
@@ -96,6 +104,6 @@ def test_it_never_ends_before_it_began(store, watermark):
 def test_a_receiver_that_was_removed_too_gets_no_message_that_would_wait_for_ever(store):
     commit(store, [(fired("old"), ["webhook"])])
     deliver(store, "webhook")
-    close_alerts_of_removed_rules(store, config(), watermark=WATERMARK, now_us=NOW_US)
+    close_alerts_of_removed_rules(store, config(), firing=(), watermark=WATERMARK, now_us=NOW_US)
     assert states(store) == {"old": ("resolved", WATERMARK)}
     assert waiting(store, "webhook") == []
