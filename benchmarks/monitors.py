@@ -1,7 +1,8 @@
 """Do the alerts tell the truth? Eight planted faults and none, in fresh streams, by riverd and by what is usual.
 
-``python -m benchmarks.monitors [SEEDS]``. Each stream goes through the whole engine, from bytes on. What was
-measured is kept in ``benchmarks/data/monitors.jsonl`` by a digest of the code, so that a run that is broken off goes on.
+``python -m benchmarks.monitors [SEEDS [FIRST]]``. Each stream goes through the whole engine, from bytes on. What was
+measured is kept in ``benchmarks/data/monitors.jsonl`` by a digest of the code, so that a run that is broken off goes
+on, and two may share the work.
 
 riverd has one list of rules and one error budget for all of it. river's detectors read the logloss of each event (DDM:
 whether it was decided wrongly), in the order of the events and without waiting for their labels; KSWIN, at 0.7 ms an
@@ -83,13 +84,13 @@ CONFIG = parse_config(
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    seeds, first = (int(given) for given in (*sys.argv[1:], *(SEEDS, 0)[len(sys.argv) - 1 :]))
     logging.disable(logging.WARNING)
     RESULTS.parent.mkdir(exist_ok=True)
     digest = _digest()
     known = _known(digest)
     console = Console(width=140)
-    wanted = [(kind, seed) for seed in range(seeds) for kind in _kinds(seed)]
+    wanted = [(kind, seed) for seed in range(first, first + seeds) for kind in _kinds(seed)]
     with RESULTS.open("a") as file:
         for number, (kind, seed) in enumerate(wanted):
             if (kind, seed) in known:

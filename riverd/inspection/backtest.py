@@ -77,7 +77,8 @@ def _of_rule(rule: Rule, config: Config, history: Sequence[Figures]) -> Backtest
         return Backtest(rule.name, rule.target, 0, [], 0, "looks at the clock on the wall, of which nothing is stored")
     kind = "slices" if rule.slice is not None else _kind_of(rule)
     end = "final" if kind in ("traffic", "slices") else rule.on
-    rules, firings, firing_us, began_at, judged, at = Rules([rule]), [], 0, None, 0, 0
+    rules, firings, firing_us, judged, at = Rules([rule]), list[int](), 0, 0, 0
+    began_at: int | None = None
     for figures in history:
         if (figures.window, figures.kind, figures.end) != (rule.window, kind, end):
             continue

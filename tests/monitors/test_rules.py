@@ -275,10 +275,10 @@ def test_relative_to_the_reference():
     rule = Rule(name="worse", metric="logloss", window_us=1, above=1.1, recover=1.05, relative_to="reference")
     rules = Rules([rule])
     losses = iter([9.0, None, 0.5, 0.55, 0.56, 0.53, 0.5])
-    said = [
-        [(change.state, change.value, change.metric) for change in rules.evaluate(at, lambda _: next(losses), reference_over=at > 0)]
-        for at in range(7)
-    ]  # fmt: skip
+    said = []
+    for at in range(7):
+        changes = rules.evaluate(at, lambda _: next(losses), reference_over=at > 0)
+        said.append([(change.state, change.value, change.metric) for change in changes])
     of = "logloss by its reference"
     # 9.0 came before the reference was over, and 0.55 is the bound itself
     assert said[:4] == [[], [], [], []]
