@@ -89,7 +89,8 @@ def share_error(share: float, of: float) -> float:
     ----------
     Brown, Cai and DasGupta 2001, "Interval estimation for a binomial proportion".
     """
-    mean = (share * of + 0.5) / (of + 1)
+    # where panes have begun anew, labels come of events that were not counted
+    mean = (min(share, 1.0) * of + 0.5) / (of + 1)
     return math.sqrt(mean * (1 - mean) / (of + 2))
 
 

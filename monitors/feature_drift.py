@@ -206,7 +206,6 @@ class FeatureDrift:
         state, reference = self._state, self.reference
         for array in (state.reference_categories, state.reference_numbers, state.reference_scores):
             array[:] = 0
-        state.edges[:] = np.inf
         length_us = ENDLESS if reference.length_us is None else reference.length_us
         begin_us = reference.from_us or 0
         state.book[FROM] = begin_us

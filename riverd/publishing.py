@@ -266,6 +266,15 @@ def _slice(of: Slice, judged: Quality) -> SliceStatus:
         spiegelhalter_z=judged.spiegelhalter_z,
         logloss_error=judged.logloss_error,
         observed_expected_error=judged.observed_expected_error,
+        coverage=judged.coverage,
+        normalized_entropy=judged.normalized_entropy,
+        average_precision=judged.average_precision,
+        ece=judged.ece,
+        ece_expected=judged.ece_expected,
+        ece_debiased=judged.ece_debiased,
+        precision=judged.precision,
+        recall=judged.recall,
+        alert_rate=judged.alert_rate,
     )
 
 

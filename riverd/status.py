@@ -56,6 +56,15 @@ class SliceStatus:
     spiegelhalter_z: float | None
     logloss_error: float | None = None  # standard error
     observed_expected_error: float | None = None
+    coverage: float | None = None
+    normalized_entropy: float | None = None
+    average_precision: float | None = None
+    ece: float | None = None
+    ece_expected: float | None = None  # of a perfectly calibrated model
+    ece_debiased: float | None = None
+    precision: float | None = None  # this and the next two at the threshold
+    recall: float | None = None
+    alert_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,9 @@ OF_SLICES: tuple[tuple[str, str, Callable[[SliceStatus], float | None]], ...] = 
     ("roc_auc_error_ratio", "Standard error of that.", lambda part: part.roc_auc_error),
     ("observed_expected_ratio", "Positives by the sum of probabilities.", lambda part: part.observed_expected),
     ("observed_expected_error_ratio", "Standard error of that.", lambda part: part.observed_expected_error),
+    ("coverage_ratio", "Labelled events by events.", lambda part: part.coverage),
+    ("normalized_entropy_ratio", "Logloss by that of the base rate.", lambda part: part.normalized_entropy),
+    ("ece_debiased_ratio", "Calibration error without the part of chance.", lambda part: part.ece_debiased),
 )
 
 

@@ -1,11 +1,14 @@
 """Slices through the whole engine: names, rules, history, and what a change of config leaves of them."""
 
 import json
+from dataclasses import fields
 from itertools import pairwise
 
 import pytest
 
+from monitors.quality import METRICS
 from riverd.checkpointing import Checkpointer
+from riverd.publishing import Publisher
 from storage.store import Store
 from stream.memory import MemorySource
 from stream.records import MICROSECONDS
@@ -122,3 +125,15 @@ def test_monitors_that_change_begin_anew_and_learning_goes_on(before, after, cap
     Checkpointer(again).restore(store.load())
     finish(again)
     assert outcome(again)["slices"] == learned["slices"]
+
+
+def test_the_status_has_every_figure_of_a_slice():
+    engine = run(shops(broken_from=10_000), config(alerts=[], monitors={"windows": ["10m"], "slices": ["shop"]}))
+    (window,) = [window for window in Publisher(engine).status("done").windows if window.final]
+    shop = next(part for part in window.slices if part.value == "a")
+    judged = engine.judgement.slices("final", 600 * MICROSECONDS)
+    quality = next(quality for of, quality in judged.items() if str(of) == "shop=a")
+    for field in fields(shop):
+        if field.name not in ("field", "value"):
+            assert getattr(shop, field.name) == getattr(quality, field.name), field.name
+    assert {metric for metric in METRICS if not hasattr(shop, metric)} == set()

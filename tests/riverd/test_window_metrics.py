@@ -15,7 +15,8 @@ TRAFFIC = TrafficStatus(
     label_delay_p50=60.0, label_delay_p90=90.0, label_delay_p99=99.0, features={"amount": FEATURE},
 )  # fmt: skip
 SLICE = SliceStatus(
-    "shop", "a", 5, 4, 0.5, 0.6, 0.7, 0.1, 1.5, 2.5, logloss_error=0.04, observed_expected_error=0.3
+    "shop", "a", 5, 4, 0.5, 0.6, 0.7, 0.1, 1.5, 2.5, logloss_error=0.04, observed_expected_error=0.3, coverage=0.8,
+    normalized_entropy=0.95, ece_debiased=0.07,
 )  # fmt: skip
 WINDOW = WindowStatus(
     "1d", True, NOW_US, 50, 40, 0.5, 0.9, 0.75, 0.25, expired=10, roc_auc_error=0.02, average_precision=0.4,
@@ -68,6 +69,9 @@ def test_a_slice_is_told_apart_by_field_and_value(found):
     assert found["riverd_slice_observed_expected_error_ratio", of] == 0.3
     assert found["riverd_slice_roc_auc_error_ratio", of] == 0.1
     assert found["riverd_slice_logloss_error_nats", of] == 0.04
+    assert found["riverd_slice_coverage_ratio", of] == 0.8
+    assert found["riverd_slice_normalized_entropy_ratio", of] == 0.95
+    assert found["riverd_slice_ece_debiased_ratio", of] == 0.07
 
 
 def test_what_was_given_up_is_counted(found):
