@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from monitors import calibration_watch
 from monitors.calibration_watch import REFERENCE_RULE, SERVED_RULE, SLICE_TOLERANCE, CalibrationWatch, WatchConfig
-from monitors.calibration_watch_kernels import SLICES, fitted_line
+from monitors.calibration_watch_kernels import REFERENCE_FROM, SLICES, fitted_line
 from monitors.e_detector import EDetector
 from monitors.slice_kernels import OTHER, PLACES
 from stream.records import EXPIRED, FIRST_POSITIVE, PENDING, POSITIVE, RESOLVED, Rows
@@ -224,6 +224,7 @@ def test_the_reference_sees_what_the_learner_absorbs(monkeypatch):
     assert 30_000 < changes[0].at < 33_000
     assert {change.severity for change in changes} == {"info"}
     assert len(frozen_at) == 2
+    assert watch._cursor[REFERENCE_FROM] == frozen_at[1]  # what the former one said is not for the fit
     assert frozen_at[0] < 30_000 < frozen_at[1] < changes[1].at
 
 
@@ -233,13 +234,14 @@ def test_nobody_is_told_of_a_learner_that_begins():
     true = rng.normal(-1.0, 1.0, n)
     served = true * np.clip(np.arange(n) / 10_000, 0, 1)  # it has learned after 10,000
     label = drawn(rng, true)
-    watch, external = CalibrationWatch(WatchConfig()), CalibrationWatch(EXTERNAL)
-    rows = rows_of(served, label)
+    watch, external = CalibrationWatch(WatchConfig(), ["shop"]), CalibrationWatch(EXTERNAL, ["shop"])
+    rows = rows_of(served, label, places=np.zeros((n, 1)))
+    values = np.zeros((1, PLACES), np.uint64)
     for at in range(500, n + 1, 500):
         watch.observe(rows, 0, at)
         external.observe(rows, 0, at)
-        assert tick(watch, at, next_row=at) == []
-    assert said(tick(external)) == [(SERVED_RULE, "firing")]
+        assert tick(watch, at, next_row=at, values=values) == []
+    assert (SERVED_RULE, "firing") in said(tick(external, values=values))
     # one that never learns is told of in the end
     never = CalibrationWatch(WatchConfig())
     fired = []
