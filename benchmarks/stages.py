@@ -18,7 +18,7 @@ from riverd.service import calm_garbage_collection, open_source, wall_clock_us
 
 PAIRS = 1_000_000
 STAGES = ("polled", "decoded", "merged", "joined", "learned", "judged", "ticked", "stepped")
-DRIFT = "drift"  # of features: a part of judged and ticked
+DRIFT = "drift"  # of features, and the labelled sample: a part of judged and ticked
 
 
 def measure(folder: Path, *, joined: bool, pairs: int) -> dict[str, float]:
@@ -41,8 +41,9 @@ def measure(folder: Path, *, joined: bool, pairs: int) -> dict[str, float]:
 
     source = open_source(config, folder / "riverd.toml", bounded=True)
     engine = Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=True, reached=reached)
-    for name in ("observe", "advance", "window"):
-        setattr(engine.parts.drift, name, timed(getattr(engine.parts.drift, name), spent))
+    drift, labelled = engine.parts.drift, engine.parts.labelled
+    for of, name in ((drift, "observe"), (drift, "advance"), (drift, "window"), (labelled, "observe")):
+        setattr(of, name, timed(getattr(of, name), spent))
     calm_garbage_collection()
     engine.step()  # compiles, or loads what was compiled
     spent.update(dict.fromkeys([*STAGES, DRIFT], 0.0))

@@ -246,7 +246,8 @@ class LogisticRegression(base.MiniBatchClassifier):
         >>> hex(model.row_hash({"carrier": "UA", "origin": "EWR", "distance": 733, "delay": None}))
         '0xe4fc69e7e406304'
         """
-        columns = columns_of_dict(x, self._columns)
+        recipe = self._recipe(x)
+        columns = columns_of_dict(x, self._columns) if recipe is None else recipe.columns
         of_columns = columns.categories, columns.numbers, columns.words
         return int(row_hashes(self._plan(columns), *of_columns, np.zeros(1, np.int64), self._bias)[0])
 

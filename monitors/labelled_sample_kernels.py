@@ -46,9 +46,12 @@ def new_sample(categories: int, numbers: int) -> Sample:
 def forget(place: int, sample: Sample) -> None:
     """Empty a place."""
     block, within = place // TOGETHER, place % TOGETHER
+    hashes, numbers = sample.hashes, sample.numbers
     sample.row[block, within] = FORGOTTEN
-    sample.hashes[block, within] = 0
-    sample.numbers[block, within] = 0.0
+    for j in range(hashes.shape[2]):  # one by one: for so few, slices take longer
+        hashes[block, within, j] = 0
+    for j in range(numbers.shape[2]):
+        numbers[block, within, j] = 0.0
     sample.changed[block] = True
 
 
@@ -58,9 +61,12 @@ def keep(place: int, label: int, sample: Sample) -> None:
     to = WAITING + label * KEPT + sample.next[label] % KEPT
     sample.next[label] += 1
     block, within, to_block, to_within = place // TOGETHER, place % TOGETHER, to // TOGETHER, to % TOGETHER
+    hashes, numbers = sample.hashes, sample.numbers
     sample.row[to_block, to_within] = sample.row[block, within]
-    sample.hashes[to_block, to_within] = sample.hashes[block, within]
-    sample.numbers[to_block, to_within] = sample.numbers[block, within]
+    for j in range(hashes.shape[2]):
+        hashes[to_block, to_within, j] = hashes[block, within, j]
+    for j in range(numbers.shape[2]):
+        numbers[to_block, to_within, j] = numbers[block, within, j]
     sample.changed[to_block] = True
     forget(place, sample)
 

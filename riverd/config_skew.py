@@ -26,5 +26,5 @@ class Skew(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if len({self.score, self.version, self.row_hash}) < 3:
-            raise ValueError("names one field twice.\n  Score, version and row_hash are fields of their own.")
+            raise ValueError("names one field twice.\n  Give score, version and row_hash a field each.")
         return self

@@ -43,7 +43,9 @@ def _defined(judged: Quality) -> dict[str, float]:
 
 
 def _support(judged: Quality) -> dict[str, float]:
-    """How much the figures rest on, and their standard errors."""
+    """How much the figures rest on, and their standard errors; nothing where there are none."""
+    if not _defined(judged):
+        return {}
     errors = {f"{metric}_error": judged.standard_error(metric) for metric in WITH_ERROR}
     known = {name: error for name, error in errors.items() if error is not None}
     return {"events": judged.events, "labelled": judged.labelled, **known}

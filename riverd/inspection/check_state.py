@@ -15,7 +15,7 @@ from storage.inspection import DatabaseSeen
 from storage.sqlite import file_of
 
 # Sections on which nothing that was learned depends.
-SECTIONS_APPLIED = ("source", "storage", "dead_letters", "alerts", "delivery", "web")
+SECTIONS_APPLIED = ("source", "storage", "skew", "dead_letters", "alerts", "delivery", "web")
 
 
 def database_path(config: Config, config_path: Path) -> Path | None:

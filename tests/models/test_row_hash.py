@@ -2,6 +2,7 @@
 
 import math
 import struct
+from pathlib import Path
 
 import numpy as np
 import xxhash
@@ -87,6 +88,13 @@ def test_the_daemon_a_client_and_the_definition_agree(stream, bits):
 
 def test_no_events_have_no_hashes():
     assert len(daemon(bits=10).row_hashes(columns([]), np.zeros(0, np.int64))) == 0
+
+
+def test_the_page_has_a_golden_value():
+    model = LogisticRegression(bits=18, crosses=[("carrier", "origin")])
+    golden = f"{model.row_hash({'carrier': 'UA', 'origin': 'EWR', 'distance': 733, 'delay': None}):016x}"
+    assert golden == "0e4fc69e7e406304"
+    assert f"`{golden}`" in (Path(__file__).parents[2] / "docs" / "concepts.md").read_text(encoding="utf-8")
 
 
 def test_what_was_learned_changes_nothing():

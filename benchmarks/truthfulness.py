@@ -1,7 +1,7 @@
 """Do the alerts tell the truth? Eight planted faults and none, in fresh streams, by riverd and by what is usual.
 
-``python -m benchmarks.monitors [SEEDS [FIRST]]``. Each stream goes through the whole engine, from bytes on. What was
-measured is kept in ``benchmarks/data/monitors.jsonl`` by a digest of the code, so that a run that is broken off goes
+``python -m benchmarks.truthfulness [SEEDS [FIRST]]``. Each stream goes through the whole engine, from bytes on. What was
+measured is kept in ``benchmarks/data/truthfulness.jsonl`` by a digest of the code, so that a run that is broken off goes
 on, and two may share the work.
 
 riverd has one list of rules and one error budget for all of it. river's detectors read the logloss of each event (DDM:
@@ -26,7 +26,7 @@ from rich.console import Console
 from river import drift
 
 from benchmarks.monitor_streams import FAULT_AT, FAULTS, Stream, stream
-from benchmarks.monitors_table import print_tables
+from benchmarks.truthfulness_table import print_tables
 from riverd.assembly import assemble
 from riverd.engine import Engine
 from riverd.load_config import parse_config
@@ -37,7 +37,7 @@ from stream.source import Partition
 SEEDS = 40
 FIRST_SEED = 1_000  # none of these was looked at while riverd was made
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "data" / "monitors.jsonl"
+RESULTS = ROOT / "benchmarks" / "data" / "truthfulness.jsonl"
 CATEGORIES, NUMBERS = ["site", "user", "kind"], ["heat", "wind", "amount"]
 FIXED_ECE, FIXED_PSI = 0.01, 0.2
 OURS = ("calibration-drift", "concept-drift", "labels-stalled", "dead-letters", "drift-")
