@@ -1,8 +1,8 @@
 """Do the alerts tell the truth? Eight planted faults and none, in fresh streams, by riverd and by what is usual.
 
-``python -m benchmarks.truthfulness [SEEDS [FIRST]]``. Each stream goes through the whole engine, from bytes on. What was
-measured is kept in ``benchmarks/data/truthfulness.jsonl`` by a digest of the code, so that a run that is broken off goes
-on, and two may share the work.
+``python -m benchmarks.truthfulness [SEEDS [FIRST]]``. Each stream goes through the whole engine, from bytes on. What
+was measured is kept in ``benchmarks/data/truthfulness.jsonl`` by a digest of the code, so that a run that is broken
+off goes on, and two may share the work.
 
 riverd has one list of rules and one error budget for all of it. river's detectors read the logloss of each event (DDM:
 whether it was decided wrongly), in the order of the events and without waiting for their labels; KSWIN, at 0.7 ms an

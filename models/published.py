@@ -48,7 +48,7 @@ def publish(whole_state: Mapping[str, NDArray[Any]], settings: NDArray[np.float6
     """What ``StreamModel.whole_state`` gave, as it will be asked."""
     state = state_of(whole_state, slots=slots)
     weights = np.zeros((slots, 2), np.float32)
-    used = np.union1d(whole_state["slots"], slots - 1)  # the bias holds the base rate, whether or not it was learned
+    used = np.asarray(whole_state["slots"])  # the bias is among them, once anything was learned
     weights[used] = frozen_weights(state, settings, used)
     return Published(
         weights,

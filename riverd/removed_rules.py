@@ -39,7 +39,7 @@ def close_alerts_of_removed_rules(
     """
     known = {*BUILT_IN_ALERTS, *firing, *(alert.name for alert in config.alerts)}
     if config.skew is None:
-        pass
+        known.discard(SKEW_RULE)
     removed = [alert for alert in store.alerts() if alert.state == "firing" and alert.rule not in known]
     if not removed:
         return

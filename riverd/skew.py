@@ -108,10 +108,10 @@ class SkewCheck:
         if not len(claims.message):
             return []
         checked = self._check(claims, records[claims.message], events)
-        at, before = events.order[checked.records], self.window.recent
+        at = events.order[checked.records]
         recent = self.window.observe(checked.result, at)
         different = (checked.result < COMPARED) & (checked.result != AGREED)
-        begins = np.flatnonzero(different & (np.concatenate([[before], recent[:-1]]) == 0))
+        begins = np.flatnonzero(different & (recent == 1))
         enough = np.flatnonzero(recent >= ENOUGH)[:1]
         changes: list[AlertChange] = []
         for i in sorted([*begins.tolist(), *enough.tolist()]):
@@ -168,7 +168,7 @@ class SkewCheck:
         return {**self.window.state(), "firing_since": np.array([since], np.int64), "first": first}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what ``state`` gave, if it gave anything: then the config had no [skew]."""
+        """Go on from what ``state`` gave; nothing, where the config had no [skew], is a new beginning."""
         if state:
             self.window.restore(state)
             since = int(state["firing_since"][0])
