@@ -109,7 +109,8 @@ class Stream(NamedTuple):
 
 def stream(seed: int, fault: str | None, *, busy: bool = False) -> Stream:
     """One stream; ``busy``: from halfway on traffic doubles by day and labels take six hours instead of one."""
-    rng = np.random.default_rng([seed, 97])
+    # of a seed no two kinds share a half
+    rng = np.random.default_rng([seed, 97, [None, *FAULTS].index(fault), busy])
     site, user = rng.zipf(1.5, EVENTS) % 20, rng.zipf(1.3, EVENTS) % 300
     hot = rng.random(EVENTS) < 0.1
     weights = {"site": rng.normal(0.0, 0.4, 20), "user": rng.normal(0.0, 0.4, 300)}
