@@ -54,6 +54,8 @@ def riverd(tmp_path_factory, hook):
         delivery={"webhook": hook.url}, web={"listen": "127.0.0.1:0"},
     )  # fmt: skip
     with monitoring.riverd(folder, RIVERD_TOKEN="t0ken") as url:
+        # it may still compile, and a figure is absent until it is known
+        eventually(lambda: b"riverd_slice_roc_auc_ratio{" in (get(f"{url}/metrics") or b""), within_s=120.0)
         yield url
 
 
