@@ -27,8 +27,10 @@ from storage.history import Figures, prune_history, write_history
 from storage.lease import Lease
 from storage.outbox import Notice, prune_outbox, write_outbox
 from storage.outgoing import Parcel, prune_outgoing, write_outgoing
+from storage.requests import Done, finish_requests
+from storage.retrains import Decision, write_decisions
 from storage.snapshots import NewSnapshot, prune_snapshots, write_snapshot
-from storage.tables import blocks, checkpoints, outgoing, snapshots
+from storage.tables import blocks, checkpoints, outgoing, retrains, snapshots
 from stream.records import AlertChange, DeadLetter
 
 FORMAT = 1
@@ -47,6 +49,7 @@ FAIL_POINTS = (
     "checkpoint.outgoing",
     "checkpoint.history",
     "checkpoint.snapshot",
+    "checkpoint.decisions",
     "checkpoint.prune",
     "checkpoint.commit",
     "checkpoint.committed",
@@ -65,6 +68,8 @@ class Checkpoint:
     notices: Sequence[Notice] = field(default_factory=tuple)  # to be delivered
     history: Sequence[Figures] = field(default_factory=tuple)
     outgoing: Sequence[Parcel] = field(default_factory=tuple)  # to be sent to topics
+    decisions: Sequence[Decision] = field(default_factory=tuple)  # about retraining
+    done: Sequence[Done] = field(default_factory=tuple)  # requests
 
     @property
     def size_bytes(self) -> int:
@@ -104,8 +109,9 @@ def commit(
     7. messages for topics;
     8. how metrics went;
     9. the snapshot, if any;
-    10. prune what neither this checkpoint nor the previous one needs, and what is too old;
-    11. commit.
+    10. decisions about retraining, and requests that are done;
+    11. prune what neither this checkpoint nor the previous one needs, and what is too old;
+    12. commit.
 
     Parameters
     ----------
@@ -171,7 +177,11 @@ def commit(
         reached("checkpoint.snapshot")  # 9
         if checkpoint.snapshot is not None:
             snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
-        reached("checkpoint.prune")  # 10
+        reached("checkpoint.decisions")  # 10
+        write_decisions(connection, model, checkpoint.decisions, checkpoint=number, at=at)
+        if checkpoint.done:
+            finish_requests(connection, model, checkpoint.done, at=at)
+        reached("checkpoint.prune")  # 11
         oldest_kept = number - KEEP + 1
         connection.execute(delete(checkpoints).where(checkpoints.c.model == model, checkpoints.c.number < oldest_kept))
         delete_versions(connection, model, superseded(versions, oldest_kept=oldest_kept))
@@ -188,7 +198,7 @@ def commit(
             prune_dead_letters(connection, model, before=before, came_in=len(checkpoint.dead_letters))
         if checkpoint.snapshot is not None:
             prune_snapshots(connection, model)
-        reached("checkpoint.commit")  # 11
+        reached("checkpoint.commit")  # 12
     reached("checkpoint.committed")
     return Committed(number=number, bytes=checkpoint.size_bytes, snapshot=snapshot)
 
@@ -213,5 +223,6 @@ def _forget_after(connection: Connection, model: str, number: int) -> None:
         (blocks, blocks.c.checkpoint),
         (snapshots, snapshots.c.checkpoint),
         (outgoing, outgoing.c.checkpoint),
+        (retrains, retrains.c.checkpoint),
     ):
         connection.execute(delete(table).where(table.c.model == model, column > number))

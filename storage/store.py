@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
@@ -25,6 +26,8 @@ from storage.errors import ConnectionLost, Fenced, LeaseLost
 from storage.history import Figures, read_history
 from storage.lease import Lease, acquire_lease
 from storage.load import Loaded, load
+from storage.requests import Request, add_request, read_open_requests, read_request
+from storage.retrains import StoredDecision, read_decisions
 from storage.settle import Doubt, settle
 from storage.snapshots import Snapshot, read_snapshot_data, read_snapshots
 
@@ -256,6 +259,29 @@ class Store:
         """Return the data of a snapshot; raises NoSuchSnapshot or DamagedBlob."""
         with self.database.reading() as connection:
             return read_snapshot_data(connection, self.model, number)
+
+    def ask(self, what: str, arguments: Mapping[str, Any], *, key: str | None = None) -> tuple[int, bool]:
+        """Ask something of the daemon; return the request's number, and False if its ``key`` was known already.
+
+        It needs no lease.
+        """
+        with self.database.writing() as connection:
+            return add_request(connection, self.model, what, arguments, key=key, at=self._now())
+
+    def open_requests(self) -> list[Request]:
+        """Return the requests that are not done yet, the oldest first."""
+        with self.database.reading() as connection:
+            return read_open_requests(connection, self.model)
+
+    def request(self, number: int) -> Request | None:
+        """Return one request, or None if it is not there."""
+        with self.database.reading() as connection:
+            return read_request(connection, self.model, number)
+
+    def decisions(self, *, limit: int | None = None) -> list[StoredDecision]:
+        """Return the newest decisions about retraining, the newest first."""
+        with self.database.reading() as connection:
+            return read_decisions(connection, self.model, limit=limit)
 
     def close(self) -> None:
         """Close the database, then give the lease back: nobody takes over before the last write is done."""

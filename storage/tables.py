@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 
 # The migrations in order; the last one makes the tables below.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 metadata = MetaData()
 
@@ -67,6 +67,7 @@ snapshots = Table(
     Column("lineage", Text, nullable=False),  # JSON
     Column("sha256", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Column("promoted_at", BigInteger),  # wall clock; NULL: it never was
 )
 
 alerts = Table(
@@ -144,4 +145,36 @@ outgoing = Table(
     Column("messages", BigInteger, nullable=False),  # in it
     Column("data", LargeBinary, nullable=False),
     Index("ix_outgoing_topic", "model", "topic", "number"),
+)
+
+# What somebody asked of the daemon: it is done with the checkpoint that holds its effect, or still open.
+requests = Table(
+    "requests",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("what", Text, nullable=False),  # "retrain" | "promote" | "rollback"
+    Column("arguments", Text, nullable=False),  # JSON
+    Column("key", Text),  # who asks twice under the same one has asked once
+    Column("done_at", BigInteger),
+    Column("outcome", Text),
+    UniqueConstraint("model", "key", name="uq_requests_key"),
+    Index("ix_requests_open", "model", "done_at", "number"),
+)
+
+# Every decision about retraining, and why; written once, never changed.
+retrains = Table(
+    "retrains",
+    metadata,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("checkpoint", BigInteger, nullable=False),
+    Column("retrain", BigInteger),  # the one decided about; NULL: none
+    Column("created_at", BigInteger, nullable=False),
+    Column("at", BigInteger),  # event time; NULL: before the first record
+    Column("decision", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("details", Text, nullable=False),  # JSON
+    Index("ix_retrains_newest", "model", "number"),
 )
