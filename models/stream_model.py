@@ -16,7 +16,7 @@ from models.learner import new_state_of, said_of
 from models.plan import make_plan
 from models.published import Published, publish
 from models.row_hash import row_hashes
-from models.state import BLOCK_SLOTS, SMALL, sha256
+from models.state import ASKED, BLOCK_SLOTS, SMALL, sha256
 from stream.records import Events, Ops, Rows
 
 
@@ -150,6 +150,16 @@ class StreamModel:
         """A copy of all that is learned, of weights those in use."""
         used = np.flatnonzero(self._state.weights.any(axis=1))
         return {"slots": used, "weights": self._state.weights[used], **self.small_state()}
+
+    def take_over(self, whole_state: Mapping[str, NDArray[Any]], *, next_row: int) -> None:
+        """Become the model of which ``whole_state`` was copied, to be asked about row ``next_row`` next."""
+        state = self._state
+        for name in SMALL:
+            getattr(state, name)[:] = whole_state[name]
+        state.weights[:] = 0.0
+        state.weights[whole_state["slots"]] = whole_state["weights"]
+        state.ahead[0] = next_row - 1 - state.counters[ASKED]
+        state.dirty[:] = 1
 
     def restore(
         self, small_state: Mapping[str, NDArray[np.generic]], blocks: Mapping[int, Mapping[str, NDArray[Any]]]

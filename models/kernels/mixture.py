@@ -148,16 +148,19 @@ def mixture_learn(
 ):
     """Learn what ``said[r]`` was asked about, of which ``served`` was the answer, ``later`` events ago.
 
-    The scratch's row ``NOW`` has the experts' logits of now.
+    The scratch's row ``NOW`` has the experts' logits of now. What ``said`` does not know (NaN: another model was
+    asked) moves no mixture, except by what the experts say now.
     """
-    error = importance * (sigmoid(served) - label)
-    for m in range(MIXERS):
-        regret(mixing, REGRET_TOP, SQUARED_TOP, m, error * (served - clip(said[r, EXPERTS + m], LOGIT_LIMIT)))
+    asked = not np.isnan(said[r, BOUND])  # else another model was: its answer says nothing of these experts
+    if asked:
+        error = importance * (sigmoid(served) - label)
+        for m in range(MIXERS):
+            regret(mixing, REGRET_TOP, SQUARED_TOP, m, error * (served - clip(said[r, EXPERTS + m], LOGIT_LIMIT)))
 
-    mixed = clip(np.float64(said[r, EXPERTS]), LOGIT_LIMIT)
-    error = importance * (sigmoid(mixed) - label)
-    for k in range(EXPERTS):
-        regret(mixing, REGRET_A, SQUARED_A, k, error * (mixed - clip(np.float64(said[r, k]), LOGIT_LIMIT)))
+        mixed = clip(np.float64(said[r, EXPERTS]), LOGIT_LIMIT)
+        error = importance * (sigmoid(mixed) - label)
+        for k in range(EXPERTS):
+            regret(mixing, REGRET_A, SQUARED_A, k, error * (mixed - clip(np.float64(said[r, k]), LOGIT_LIMIT)))
 
     share(mixing, REGRET_B, SQUARED_B, PRIOR, scratch)
     mixed = 0.0
@@ -167,7 +170,8 @@ def mixture_learn(
     for k in range(EXPERTS):
         regret(mixing, REGRET_B, SQUARED_B, k, error * (mixed - clip(scratch[NOW, k], LOGIT_LIMIT)))
 
-    newton_step(mixing, said, r, later, label, importance, scratch)
+    if asked:
+        newton_step(mixing, said, r, later, label, importance, scratch)
     expert_steps(weights, dirty, settings, slot, value, plain, size, label, importance, scratch)
     mixing[POSITIVES] += importance * label
     mixing[NEGATIVES] += importance * (1.0 - label)
