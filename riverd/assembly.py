@@ -77,7 +77,7 @@ def assemble(config: Config, *, now_us: Callable[[], int]) -> Parts:
     event_decoder = EventDecoder(_event_schema(config), now_us=now_us)
     label_schema = _label_schema(config)
     label_decoder = LabelDecoder(label_schema, now_us=now_us) if label_schema else None
-    model = _model(config)
+    model = model_of(config)
     table = RowTable(slices=len(config.monitors.slices), said=model.said)
     policy = _policy(config)
     grid = PaneGrid(
@@ -222,7 +222,8 @@ def learner_settings(config: Config) -> NDArray[np.float64]:
     return make_settings(kind, alpha=model.alpha, beta=model.beta, l1=model.l1, l2=model.l2)
 
 
-def _model(config: Config) -> StreamModel | ExternalModel:
+def model_of(config: Config) -> StreamModel | ExternalModel:
+    """The model that the config describes, with nothing learned."""
     model, features = config.model, config.features
     if model.kind == "external":
         return ExternalModel()

@@ -22,11 +22,13 @@ from riverd.changes import APPLIED, Change, changed_settings
 from riverd.config import Config
 from riverd.config_sections import CHANNELS
 from riverd.delivery.alertmanager import notice_of
-from riverd.engine import Engine, Unsaved, watermark_of
+from riverd.engine import Engine, watermark_of
 from riverd.errors import StateMismatchError
 from riverd.outgoing import parcels_of
 from riverd.predictions import BYTES as PREDICTION_BYTES
+from riverd.retraining import Retraining
 from riverd.state_format import FORMAT, refuse_other_formats
+from riverd.unsaved import Taken, Unsaved
 from storage.arrays import decode, encode
 from storage.blocks import Block
 from storage.checkpoint import Checkpoint
@@ -43,7 +45,7 @@ Arrays = Mapping[str, NDArray[Any]]
 VERSION = "0.1.0"
 ROW_BYTES, CELL_BYTES, SAID_BYTES = 54, 4, 4
 RINGS = ("panes", "traffic", "slices", "drift", "labelled")
-KINDS = ("rows", "status", "weights", "reference", *RINGS)
+KINDS = ("rows", "status", "weights", "reference", "challenger", *RINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +57,24 @@ class Capture:
     notices: list[Notice]
     blocks: dict[tuple[str, int], Arrays | None]  # None: no longer needed
     unsaved: Unsaved
-    snapshot: Arrays | None
+    snapshots: list[Taken]
+    with_snapshot: bool  # a periodic one is among them
+    version: int  # of the rows
     status: dict[int, NDArray[np.uint8]]  # by segment, as captured
     runs: list[tuple[int, int]]
     weight_blocks: list[int]
     reference_blocks: list[int]
+    challenger_blocks: list[int]
     places: dict[str, list[int]]  # by ring
     number: int  # of the checkpoint
     config: Config
 
+    @property
+    def header_has_challenger(self) -> bool:
+        return any(name.startswith("challenger/") for name in self.small)
+
     def encode(self, reason: str) -> Checkpoint:
         """The bytes to be stored."""
-        snapshot = None
-        if self.snapshot is not None:
-            lineage = {"positions": self.header["lanes"], "settings": self.header["settings"], "riverd": VERSION}
-            data = encode({"learned_from": self.header["settings"]}, self.snapshot, compress=True)
-            snapshot = NewSnapshot(self.header["watermark"] or 0, reason, lineage, data)
         return Checkpoint(
             state=encode(self.header, self.small, compress=True),
             blocks=[
@@ -79,10 +83,19 @@ class Capture:
             ],
             alerts=self.unsaved.alerts,
             dead_letters=self.unsaved.dead_letters,
-            snapshot=snapshot,
+            snapshots=[self._snapshot(taken, reason) for taken in self.snapshots],
             notices=self.notices,
             history=self.unsaved.history,
             outgoing=parcels_of(self.config, self.unsaved, checkpoint=self.number),
+            decisions=self.unsaved.decisions,
+            done=self.unsaved.done,
+        )
+
+    def _snapshot(self, taken: Taken, reason: str) -> NewSnapshot:
+        lineage = {"positions": self.header["lanes"], "settings": self.header["settings"], "riverd": VERSION}
+        data = encode({"learned_from": self.header["settings"]}, taken.whole_state, compress=True)
+        return NewSnapshot(
+            taken.watermark, taken.reason or reason, lineage | dict(taken.born), data, promoted=taken.promoted
         )
 
 
@@ -93,8 +106,11 @@ class Checkpointer:
     one at a time.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, retraining: Retraining | None = None) -> None:
         self._engine = engine
+        self._retraining = retraining
+        self._version = 0  # of the rows that are stored
+        self._challenger: set[int] = set()  # blocks that are stored
         self._runs: list[tuple[int, int]] = []  # stored rows: from, to without
         self._number = 0  # of the last checkpoint
         self._outdated_runs: list[int] = []  # stored, but not as they are now
@@ -113,7 +129,8 @@ class Checkpointer:
         return round(new_rows * row_bytes) + served * PREDICTION_BYTES
 
     def _next_to_store(self) -> int:
-        return max(self._runs[-1][1] if self._runs else 0, self._engine.parts.joiner.first_row)
+        stored = self._runs and self._version == self._engine.parts.table.version
+        return max(self._runs[-1][1] if stored else 0, self._engine.parts.joiner.first_row)
 
     def capture(self, *, with_snapshot: bool) -> Capture:
         """Copy what changed. The engine must stand between two steps."""
@@ -127,6 +144,7 @@ class Checkpointer:
         reference_blocks = parts.model.frozen.take_dirty()
         for number in reference_blocks:
             blocks["reference", number] = parts.model.frozen.block(number)
+        challenger_blocks = self._capture_challenger(blocks)
         places: dict[str, list[int]] = {}
         for kind, ring in parts.rings.items():
             places[kind] = sorted({*ring.dirty(), *self._unsaved_places[kind]})
@@ -151,6 +169,7 @@ class Checkpointer:
             "runs": [list(run) for run in runs],
             "paused_by": engine.paused_by,
             "stalled_since": engine.stalled_since,
+            "retraining": None if self._retraining is None else self._retraining.header(),
         }
         small = (
             _prefixed("joiner", parts.joiner.state())
@@ -159,11 +178,15 @@ class Checkpointer:
             | _prefixed("model", parts.model.small_state())
             | _prefixed("watch", parts.watch.state())
             | _prefixed("skew", {} if parts.skew is None else parts.skew.state())
+            | _prefixed("challenger", {} if engine.challenger is None else engine.challenger.model.small_state())
+            | _prefixed("gate", {} if engine.challenger is None else engine.challenger.gate.state())
         )
         for kind, ring in parts.rings.items():
             small |= _prefixed(kind, ring.header())
         unsaved, engine.unsaved = engine.unsaved, Unsaved()
-        snapshot = parts.model.whole_state() if with_snapshot else None
+        snapshots = list(unsaved.snapshots)
+        if with_snapshot:
+            snapshots.append(Taken("", parts.model.whole_state(), watermark_of(parts) or 0))
         notices = _notices(engine.config, unsaved.alerts)
         number = self._number + 1
         return Capture(
@@ -172,11 +195,14 @@ class Checkpointer:
             notices,
             blocks,
             unsaved,
-            snapshot,
+            snapshots,
+            with_snapshot,
+            parts.table.version,
             status,
             runs,
             weight_blocks,
             reference_blocks,
+            challenger_blocks,
             places,
             number,
             engine.config,
@@ -187,10 +213,16 @@ class Checkpointer:
         self._number = capture.number
         self._runs = capture.runs
         self._outdated_runs = []
+        self._version = capture.version
         self._status = capture.status
+        self._challenger = {
+            number
+            for kind, number in capture.blocks
+            if kind == "challenger" and capture.blocks[kind, number] is not None
+        } | (self._challenger if capture.header_has_challenger else set())
         skew = self._engine.parts.skew
-        if skew is not None and capture.snapshot is not None:
-            skew.publish(capture.number, capture.snapshot)
+        if skew is not None and capture.snapshots:
+            skew.publish(capture.number, capture.snapshots[-1].whole_state)
         self._engine.source.commit(
             {Partition(topic, name): position for topic, name, position, *_ in capture.header["lanes"]}
         )
@@ -207,6 +239,11 @@ class Checkpointer:
         engine.unsaved.history[:0] = capture.unsaved.history
         engine.unsaved.served[:0] = capture.unsaved.served
         engine.unsaved.learning |= capture.unsaved.learning
+        engine.unsaved.decisions[:0] = capture.unsaved.decisions
+        engine.unsaved.snapshots[:0] = capture.unsaved.snapshots
+        engine.unsaved.done[:0] = capture.unsaved.done
+        if engine.challenger is not None:
+            engine.challenger.model.mark_dirty(capture.challenger_blocks)
 
     def _capture_rows(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[tuple[int, int]]:
         table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
@@ -214,8 +251,9 @@ class Checkpointer:
         runs = []
         for outdated in self._outdated_runs:
             blocks["rows", outdated] = None
+        same = self._version == table.version
         for run in self._runs:
-            if run[1] > first_row:
+            if same and run[1] > first_row:
                 runs.append(run)
             else:
                 blocks["rows", run[0]] = None
@@ -223,6 +261,17 @@ class Checkpointer:
             blocks["rows", start] = table.run(start, table.next)
             runs.append((start, table.next))
         return runs
+
+    def _capture_challenger(self, blocks: dict[tuple[str, int], Arrays | None]) -> list[int]:
+        challenger = self._engine.challenger
+        if challenger is None:
+            for number in self._challenger:
+                blocks["challenger", number] = None
+            return []
+        numbers = challenger.model.take_dirty()
+        for number in numbers:
+            blocks["challenger", number] = challenger.model.block(number)
+        return numbers
 
     def _capture_status(self, blocks: dict[tuple[str, int], Arrays | None]) -> dict[int, NDArray[np.uint8]]:
         table, first_row = self._engine.parts.table, self._engine.parts.joiner.first_row
@@ -272,6 +321,14 @@ class Checkpointer:
             self._outdated_runs = [first for first, _ in runs]
             self._runs = []
         parts.table.restore(parts.joiner.first_row, runs, status)
+        self._challenger = set(blocks["challenger"])
+        if self._retraining is not None and header.get("retraining") is not None:
+            self._retraining.restore(
+                header["retraining"], _under("challenger", small), _under("gate", small), blocks["challenger"]
+            )
+        elif parts.table.shadow is not None:
+            parts.table.end_shadow(promoted=False)
+        self._version = parts.table.version
         parts.joiner.restore(_under("joiner", small))
         parts.model.restore(_under("model", small), blocks["weights"])
         parts.model.frozen.restore(blocks["reference"])

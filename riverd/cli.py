@@ -8,13 +8,19 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from riverd.start_commands import START_COMMANDS, add_start_commands
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from riverd.client import Client
+    from riverd.config import Config
     from riverd.service import Run
+    from riverd.time_ranges import Stretch
+
+Value = TypeVar("Value")
 
 EPILOG = """examples:
   riverd init --sample events.jsonl             a config from samples of your own data
@@ -22,6 +28,7 @@ EPILOG = """examples:
   riverd run -c riverd.toml                     run until stopped (Ctrl-C, SIGTERM)
   riverd run -c riverd.toml --until-idle --json work off what is there, print the result
   riverd replay -c riverd.toml --from 2013-06-01 --to 2013-07-01
+  riverd replay -c riverd.toml --compare other.toml     which config is better, and is it chance?
   riverd top                                    watch the one that runs
   riverd learning pause                         stop learning for now; serving and judging go on
   riverd labels thaw                            let predictions expire although labels have stalled
@@ -53,12 +60,22 @@ def parser() -> argparse.ArgumentParser:
     )
     _json(run)
 
-    replay = commands.add_parser("replay", help="run a stretch of history with a new model; nothing is stored")
+    replay = commands.add_parser("replay", help="run a stretch of history with a new model, or with two of them")
     _config(replay)
     replay.add_argument(
         "--from", dest="begin", metavar="TIME", help="first event time, RFC 3339 (default: the beginning)"
     )
     replay.add_argument("--to", dest="end", metavar="TIME", help="event time before which to end (default: the end)")
+    replay.add_argument(
+        "--exclude",
+        action="append",
+        default=[],
+        metavar="FROM/TO",
+        help="neither learn from this range of event time nor judge by it; may be given several times",
+    )
+    replay.add_argument(
+        "--compare", type=Path, metavar="FILE", help="another config: is it better on the same events, or by chance?"
+    )
     _json(replay)
 
     top_screen = commands.add_parser("top", help="watch a running riverd (q leaves)")
@@ -170,14 +187,33 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from riverd import service
     from riverd.load_config import load_config
+    from riverd.replay import replay
+    from riverd.time_ranges import Stretch
 
     config = load_config(options.config)
     begin, end = _moment("--from", options.begin), _moment("--to", options.end)
+    stretch = Stretch(begin, end, tuple(_range("--exclude", text) for text in options.exclude))
+    if options.compare is not None:
+        return _compare(options, config, stretch)
     with _screen(options) as show:
-        ended = service.replay(config, options.config, from_us=begin, to_us=end, show=show)
+        ended = replay(config, options.config, stretch=stretch, keep_history=True, show=show)
     _report(options, ended)
+    return 0
+
+
+def _compare(options: argparse.Namespace, config: Config, stretch: Stretch) -> int:
+    from riverd.compare import compare
+    from riverd.load_config import load_config
+    from riverd.screen.comparison import comparison
+
+    other = load_config(options.compare)
+    with _screen(options) as show:
+        compared = compare(config, options.config, other, options.compare, stretch=stretch, show=show)
+    if options.json or not sys.stdout.isatty():
+        print(json.dumps(compared, indent=None if options.json else 2))
+    else:
+        print(comparison(compared))
     return 0
 
 
@@ -244,19 +280,24 @@ def _report(options: argparse.Namespace, ended: Run) -> None:
 
 
 def _moment(option: str, text: str | None) -> int | None:
-    from datetime import datetime
+    from riverd.time_ranges import parse_moment
 
+    return None if text is None else _parsed(option, text, parse_moment)
+
+
+def _range(option: str, text: str) -> tuple[int, int]:
+    from riverd.time_ranges import parse_range
+
+    return _parsed(option, text, parse_range)
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], Value]) -> Value:
     from riverd.errors import RiverdError
-    from stream.timestamps import to_microseconds
 
-    if text is None:
-        return None
     try:
-        return int(to_microseconds([datetime.fromisoformat(text)], 1)[0])
-    except ValueError:
-        raise RiverdError(
-            f"{option} {text!r} is not a time.\n  Write 2013-06-01 or 2013-06-01T12:00:00Z; without a zone it is UTC."
-        ) from None
+        return parse(text)
+    except ValueError as error:
+        raise RiverdError(f"{option} {text!r} {error}") from None
 
 
 _COMMANDS = {

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from monitors.grid import PANES_AT_MOST, panes_needed
 from riverd.alert_checks import check_alerts
+from riverd.config_retrain import Retrain
 from riverd.config_sections import (
     TICKS_PER_WINDOW,
     Alert,
@@ -46,6 +47,7 @@ class Config(Section):
     dead_letters: DeadLetters = DeadLetters()
     monitors: Monitors = Monitors()
     alerts: list[Alert] = Field(default_factory=list)
+    retrain: Retrain = Retrain()
     delivery: Delivery = Delivery()
     web: Web = Web()
 
@@ -89,6 +91,13 @@ class Config(Section):
 
     def _kinds_fit(self) -> None:
         external = self.model.kind == "external"
+        retraining = [alert.name for alert in self.alerts if "retrain" in alert.action]
+        if external and retraining:
+            raise ValueError(
+                f'[[alerts]] {retraining[0]!r} has the action "retrain", but [model] kind = "external": riverd has no '
+                "model to train.\n"
+                '  Leave "retrain" out of the action, and have the webhook start your own training.'
+            )
         if external and self.events.score is None:
             raise ValueError(
                 '[model] kind = "external" needs the score.\n'

@@ -351,8 +351,8 @@ class Alert(Section):
     """After it was resolved the rule stays silent this long."""
     severity: Literal["info", "warning", "critical"] = "warning"
     """Passed on to whoever is told."""
-    action: list[Literal["log", "webhook", "alertmanager", "pause"]] = ["log"]
-    """Whom to tell; "pause" also stops learning, until `riverd learning resume`."""
+    action: list[Literal["log", "webhook", "alertmanager", "pause", "retrain"]] = ["log"]
+    """Whom to tell; "pause" also stops learning, until `riverd learning resume`; "retrain" trains a challenger."""
 
     @property
     def liveness(self) -> bool:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -14,15 +13,16 @@ import numpy as np
 from models.hashing import text_of
 from riverd.alert_checks import BEFORE_ALL_TIMES, STALL_RULE
 from riverd.assembly import Parts
+from riverd.challenger import Challenger
 from riverd.clipping import clip_bounds
 from riverd.config import Config
 from riverd.drift import drift_changes
 from riverd.durations import format_duration
 from riverd.idleness import Idleness
 from riverd.judgement import Judgement
-from riverd.predictions import Served, served
+from riverd.predictions import served
 from riverd.redaction import redact
-from storage.history import Figures
+from riverd.unsaved import Unsaved
 from stream.decoding import Chunk
 from stream.join_state import MIN_MESSAGES, REJECTED_CONFLICT
 from stream.joiner import Step
@@ -37,22 +37,6 @@ log = logging.getLogger("riverd")
 KEPT_ALERTS = 10_000  # changes of this run, for the screen
 KEPT_PAYLOAD = 1 << 16  # bytes of a dead letter
 CONFLICT = "another event with this id came before and says something else; that one stands"
-
-
-@dataclass(slots=True)
-class Unsaved:
-    """What has happened since the last checkpoint and goes into the next."""
-
-    alerts: list[AlertChange] = field(default_factory=list)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    history: list[Figures] = field(default_factory=list)
-    served: list[Served] = field(default_factory=list)  # predictions that are to be sent on
-    learning: bool = False  # was paused or resumed, or labels thawed
-
-    @property
-    def urgent(self) -> bool:
-        """Somebody waits for it to be stored: an alert is delivered only then."""
-        return self.learning or bool(self.alerts)
 
 
 class Engine:
@@ -91,6 +75,9 @@ class Engine:
         self.source = source
         self.judgement = Judgement(config, parts)
         self.unsaved = Unsaved()
+        self.challenger: Challenger | None = None
+        self.control: Callable[[int, Sequence[AlertChange]], None] = lambda _, __: None  # the last to act at a tick
+        self.observers: list[Callable[[Step, Ordered], None]] = []  # told of each step, once all the rest has been
         self.recent_alerts: deque[AlertChange] = deque(maxlen=KEPT_ALERTS)
         self.alert_changes = 0  # of this run, kept or not
         self.stalled_since: int | None = None  # event time at which the alert of stalled labels began
@@ -129,6 +116,8 @@ class Engine:
         for step in parts.joiner.advance(ordered):
             self._reached("engine.joined")
             parts.model.run(step.ops, parts.table.rows, parts.table.base, ordered.events)
+            if self.challenger is not None:
+                self.challenger.run(step.ops, parts.table, ordered.events)
             self._reached("engine.learned")
             if parts.skew is not None:
                 self.announce(parts.skew.observe(step.ops, ordered.events, parts.merger))
@@ -142,6 +131,10 @@ class Engine:
                 step.ops, parts.table.rows, parts.table.base, ordered.events, partial(self._name, ordered.events)
             )
             parts.watch.observe(parts.table.rows, parts.table.base, parts.table.next)
+            if self.challenger is not None:
+                self.challenger.judge(parts.table)
+            for observe in self.observers:
+                observe(step, ordered)
             self._reached("engine.judged")
             self._bury(step, ordered)
             if step.tick is not None:
@@ -248,6 +241,7 @@ class Engine:
         for change in changes:
             if change.state == "firing" and change.rule in pausing:
                 self.pause_learning(f"rule {change.rule}")
+        self.control(tick_us, changes)
 
     def announce(self, changes: Sequence[AlertChange]) -> None:
         """Have these changes stored and shown."""

@@ -21,18 +21,21 @@ from riverd.config import Config, resolve_path
 from riverd.database_url import PASSWORD, database_url, holds_password
 from riverd.delivery.outbox import Delivery
 from riverd.delivery.producers import open_producer
-from riverd.delivery.receivers import log_alert, receivers_of
+from riverd.delivery.receivers import receivers_of
 from riverd.delivery.topics import TopicSender
-from riverd.engine import Engine, Unsaved, watermark_of
+from riverd.engine import Engine, watermark_of
 from riverd.errors import ConfigError
 from riverd.liveness import Liveness
 from riverd.outgoing import topics_of
 from riverd.published_states import publish_stored_states
 from riverd.publishing import Publisher
 from riverd.removed_rules import close_alerts_of_removed_rules
+from riverd.requests import Requests
 from riverd.result import result_of
+from riverd.retraining import Retraining
 from riverd.standby import standing_by
 from riverd.status import Status
+from riverd.trainer import ProcessTrainer
 from riverd.web.host import WebHost
 from riverd.writer import Writer
 from storage.store import Store
@@ -157,7 +160,17 @@ def run(
     ):
         store.acquire(wait=not until_idle, sleep=standing_by(lambda: stop.asked))
         engine = _engine(config, source, bounded=until_idle, reached=reached)
-        checkpointer = Checkpointer(engine)
+        retraining = Retraining(
+            config,
+            engine,
+            ProcessTrainer(config, config_path),
+            snapshot=store.snapshot,
+            waits=until_idle,
+            stopped=lambda: stop.asked,
+        )
+        engine.control = retraining.at_tick
+        requested = Requests(store, engine, retraining)
+        checkpointer = Checkpointer(engine, retraining)
         loaded = store.load()
         if loaded is not None:
             for reason in loaded.skipped:
@@ -214,12 +227,23 @@ def run(
         delivery.start()
         sender.start()
         try:
-            _loop(engine, writer, publisher, None if until_idle else liveness, web, stop, show, until_idle=until_idle)
+            _loop(
+                engine,
+                writer,
+                publisher,
+                requested,
+                None if until_idle else liveness,
+                web,
+                stop,
+                show,
+                until_idle=until_idle,
+            )
             if show is not None:
                 show(publisher.status("stopping"))
             writer.finish(events=_events(engine))
             status = publisher.status("done")
         finally:
+            retraining.trainer.stop()
             writer.close()
             if web is not None:
                 web.close()
@@ -228,32 +252,15 @@ def run(
         return Run(status, result_of(engine, status, stored=store.alerts()))
 
 
-def replay(
-    config: Config, config_path: Path, *, from_us: int | None, to_us: int | None, show: Show | None = None
-) -> Run:
-    """Run over the messages of a stretch of event time with a new model; nothing is stored."""
-    stop = Stop()
-    source = open_source(config, config_path, bounded=True)
-    try:
-        with stop.on_signals():
-            engine = _engine(config, source, bounded=True, reached=lambda _: None)
-            engine.parts.merger.limit(from_us=from_us, to_us=to_us)
-            publisher = Publisher(engine)
-            _loop(engine, None, publisher, None, None, stop, show, until_idle=True)
-            status = publisher.status("done")
-            return Run(status, result_of(engine, status))
-    finally:
-        source.close()
-
-
 def _engine(config: Config, source: Source, *, bounded: bool, reached: Reached) -> Engine:
     return Engine(config, assemble(config, now_us=wall_clock_us), source, bounded=bounded, reached=reached)
 
 
 def _loop(
     engine: Engine,
-    writer: Writer | None,
+    writer: Writer,
     publisher: Publisher,
+    requested: Requests,
     liveness: Liveness | None,
     web: WebHost | None,
     stop: Stop,
@@ -268,18 +275,14 @@ def _loop(
     if web is not None:
         web.poll(lambda: publisher.status("compiling"))
     while not stop.asked:
+        requested.poll()
         busy = engine.step()
         phase = "reading" if busy else "waiting"
         if liveness is not None:
             engine.announce(liveness.poll())
-        changes = publisher.observe()
-        if writer is not None:
-            unsaved = engine.unsaved
-            writer.poll(dead_letters=len(unsaved.dead_letters), events=_events(engine), urgent=unsaved.urgent)
-        else:
-            for change in changes:  # nothing is stored, so nothing would be delivered
-                log_alert(change)
-            engine.unsaved = Unsaved()
+        publisher.observe()
+        unsaved = engine.unsaved
+        writer.poll(dead_letters=len(unsaved.dead_letters), events=_events(engine), urgent=unsaved.urgent)
         if web is not None:
             web.poll(lambda phase=phase: publisher.status(phase))
         now_s = time.monotonic()

@@ -89,7 +89,11 @@ def add_start_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     check = _command(commands, "check", "find faults in config, messages and stored state before a run", _CHECK)
     _config(check)
     check.add_argument(
-        "--backtest", action="store_true", help="instead: how often each rule would have fired on the stored history"
+        "--backtest",
+        nargs="?",
+        const="run",
+        choices=("run", "replay", "compare"),
+        help="instead: how often each rule would have fired on the history that a run, or the last replay, has left",
     )
     _json(check)
 
@@ -207,7 +211,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.backtest:
         from riverd.inspection.backtest import backtest
 
-        return backtest(options.config, as_json=options.json)
+        return backtest(options.config, of=options.backtest, as_json=options.json)
     return check(options.config, as_json=options.json)
 
 

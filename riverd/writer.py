@@ -168,7 +168,7 @@ class Writer:
             written = future.result()
         except StorageError as error:
             self._checkpointer.failed(capture)
-            if capture.snapshot is not None:
+            if capture.with_snapshot:
                 self._snapshot_s = float("-inf")  # the next checkpoint has one
             if last or isinstance(error, Fenced):
                 raise

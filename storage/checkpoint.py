@@ -64,7 +64,7 @@ class Checkpoint:
     blocks: Sequence[Block] = field(default_factory=tuple)  # new, changed or removed since the last checkpoint
     alerts: Sequence[AlertChange] = field(default_factory=tuple)
     dead_letters: Sequence[DeadLetter] = field(default_factory=tuple)
-    snapshot: NewSnapshot | None = None
+    snapshots: Sequence[NewSnapshot] = field(default_factory=tuple)
     notices: Sequence[Notice] = field(default_factory=tuple)  # to be delivered
     history: Sequence[Figures] = field(default_factory=tuple)
     outgoing: Sequence[Parcel] = field(default_factory=tuple)  # to be sent to topics
@@ -73,9 +73,9 @@ class Checkpoint:
 
     @property
     def size_bytes(self) -> int:
-        """Of state, blocks and snapshot."""
+        """Of state, blocks and snapshots."""
         written = len(self.state) + sum(len(block.data or b"") for block in self.blocks)
-        return written + (0 if self.snapshot is None else len(self.snapshot.data))
+        return written + sum(len(snapshot.data) for snapshot in self.snapshots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Committed:
 
     number: int
     bytes: int
-    snapshot: int | None  # its number
+    snapshot: int | None  # the number of the last
 
 
 def commit(
@@ -108,7 +108,7 @@ def commit(
     6. dead letters;
     7. messages for topics;
     8. how metrics went;
-    9. the snapshot, if any;
+    9. snapshots, if any;
     10. decisions about retraining, and requests that are done;
     11. prune what neither this checkpoint nor the previous one needs, and what is too old;
     12. commit.
@@ -175,8 +175,8 @@ def commit(
         reached("checkpoint.history")  # 8
         write_history(connection, model, checkpoint.history)
         reached("checkpoint.snapshot")  # 9
-        if checkpoint.snapshot is not None:
-            snapshot = write_snapshot(connection, model, checkpoint.snapshot, checkpoint=number, at=at)
+        for taken in checkpoint.snapshots:
+            snapshot = write_snapshot(connection, model, taken, checkpoint=number, at=at)
         reached("checkpoint.decisions")  # 10
         write_decisions(connection, model, checkpoint.decisions, checkpoint=number, at=at)
         if checkpoint.done:
@@ -193,10 +193,10 @@ def commit(
             prune_outgoing(connection, model)
         if checkpoint.history:
             prune_history(connection, model, came_in=len(checkpoint.history))
-        if checkpoint.dead_letters or checkpoint.snapshot is not None:  # a quiet stream forgets them as well
+        if checkpoint.dead_letters or checkpoint.snapshots:  # a quiet stream forgets them as well
             before = None if keep_dead_letters_us is None else at - keep_dead_letters_us
             prune_dead_letters(connection, model, before=before, came_in=len(checkpoint.dead_letters))
-        if checkpoint.snapshot is not None:
+        if checkpoint.snapshots:
             prune_snapshots(connection, model)
         reached("checkpoint.commit")  # 12
     reached("checkpoint.committed")
@@ -206,7 +206,7 @@ def commit(
 def _refuse_too_large(model: str, checkpoint: Checkpoint) -> None:
     sizes = {"the state": len(checkpoint.state)}
     sizes |= {f"block {block.kind} {block.number}": len(block.data or b"") for block in checkpoint.blocks}
-    sizes |= {} if checkpoint.snapshot is None else {"the snapshot": len(checkpoint.snapshot.data)}
+    sizes |= {f"snapshot {taken.reason!r}": len(taken.data) for taken in checkpoint.snapshots}
     what, size = max(sizes.items(), key=itemgetter(1))
     if size > LARGEST:
         raise TooLarge(

@@ -43,9 +43,7 @@ def add_request(
 ) -> tuple[int, bool]:
     """Add it, unless one with its ``key`` is there; return its number, and whether it is new."""
     if key is not None:
-        known = connection.scalar(
-            select(requests.c.number).where(requests.c.model == model, requests.c.key == key)
-        )
+        known = connection.scalar(select(requests.c.number).where(requests.c.model == model, requests.c.key == key))
         if known is not None:
             return known, False
     values = {

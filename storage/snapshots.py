@@ -26,6 +26,7 @@ class NewSnapshot:
     reason: str
     lineage: Mapping[str, Any]  # JSON-able: where it comes from
     data: bytes
+    promoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Snapshot:
     reason: str
     lineage: dict[str, Any]
     sha256: str
+    promoted_at: int | None = None  # wall clock; None: it never was
 
 
 def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *, checkpoint: int, at: int) -> int:
@@ -55,6 +57,7 @@ def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *,
             lineage=msgspec.json.encode(snapshot.lineage).decode(),
             sha256=sha256_of(snapshot.data),
             data=snapshot.data,
+            promoted_at=at if snapshot.promoted else None,
         )
     )
     return number
@@ -84,6 +87,7 @@ def read_snapshots(connection: Connection, model: str) -> list[Snapshot]:
             reason=row.reason,
             lineage=msgspec.json.decode(row.lineage, type=dict[str, Any]),
             sha256=row.sha256,
+            promoted_at=row.promoted_at,
         )
         for row in connection.execute(query)
     ]

@@ -71,6 +71,7 @@ class Merger:
         self.watermark = BEGINNING
         self.settled = END  # up to here nothing can come any more from lanes that are not live
         self._from, self._to = BEGINNING, END
+        self._excluded: dict[int, list[tuple[int, int]]] = {}  # by kind of record
         self._behind: list[list[Chunk]] = []  # by lane: the messages behind what was released last
 
     def add(self, partition: Partition, *, kind: int, position: int = 0, order: int = BEGINNING) -> Lane:
@@ -79,10 +80,31 @@ class Merger:
         self.lanes[partition] = lane
         return lane
 
-    def limit(self, *, from_us: int | None, to_us: int | None) -> None:
-        """Release only records that are merged at ``from_us`` or later, and before ``to_us``."""
+    def limit(
+        self,
+        *,
+        from_us: int | None,
+        to_us: int | None,
+        excluded: Sequence[tuple[int, int]] = (),
+        doubtful_us: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Release only some of the records.
+
+        Parameters
+        ----------
+        from_us, to_us
+            Those merged at the first or later, and before the second.
+        excluded
+            Of them not those whose own time lies in one of these ranges, [from, to) each. What has no time of its
+            own goes by the time it is merged at.
+        doubtful_us
+            Nor events at most so long before a range (the first) or less than so long after it (the second).
+        """
         self._from = BEGINNING if from_us is None else from_us
         self._to = END if to_us is None else to_us
+        before_us, after_us = doubtful_us
+        around = [(begin - before_us, end + after_us) for begin, end in excluded]
+        self._excluded = {LABEL: list(excluded), EVENT: around}
 
     def wanted(self, at_most: int) -> list[Partition]:
         """The partitions that should be polled: those with few records waiting for the others."""
@@ -143,8 +165,13 @@ class Merger:
         times = np.where(columns.flaw == SOUND, columns.time, BEGINNING)
         order = np.maximum.accumulate(np.maximum(times, max(lane.last_order, self.watermark)))
         columns = columns._replace(order=order)
-        if self._from > BEGINNING or self._to < END:
-            columns = _select(columns, (order >= self._from) & (order < self._to))
+        excluded = self._excluded.get(lane.kind, ())
+        if self._from > BEGINNING or self._to < END or excluded:
+            kept = (order >= self._from) & (order < self._to)
+            own = np.where(columns.flaw == SOUND, columns.time, order)
+            for begin, end in excluded:
+                kept &= (own < begin) | (own >= end)
+            columns = _select(columns, kept)
             lane.closed = bool(len(order)) and int(order[-1]) >= self._to
         lane.columns = columns if lane.columns is None else _concatenate([lane.columns, columns])
         lane.chunks.append(chunk)

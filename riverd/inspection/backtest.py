@@ -15,11 +15,13 @@ from riverd.config import Config
 from riverd.database_url import database_url
 from riverd.durations import UNITS_US, format_duration
 from riverd.load_config import load_config
+from riverd.replay_history import stored_name
 from riverd.screen.notation import count, moment
 from storage.history import Figures
 from storage.inspection import read_stored_history
 
 DAY_US = UNITS_US["d"]
+FIRST = {"run": "run riverd over the stream", "replay": "riverd replay", "compare": "riverd replay --compare"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,20 @@ class Backtest:
     why: str | None = None  # it can't be judged by the history
 
 
-def backtest(config_path: Path, *, as_json: bool) -> int:
-    """Print how often each rule would have fired. The history has 24 ends of a window in its length, not each tick."""
+def backtest(config_path: Path, *, of: str = "run", as_json: bool) -> int:
+    """Print how often each rule would have fired on the history of the daemon ("run"), or of the last "replay".
+
+    The history has 24 ends of a window in its length, not each tick.
+    """
     config = load_config(config_path)
-    history = read_stored_history(database_url(config, config_path), config.model.name)
+    name = config.model.name if of == "run" else stored_name(config.model.name, of)
+    history = read_stored_history(database_url(config, config_path), name)
     outcomes = backtest_of(config, history)
     if as_json:
         rules = [{name: getattr(each, name) for name in Backtest.__slots__} for each in outcomes]
         print(json.dumps({"rules": rules, "from": _ends(history)[0], "to": _ends(history)[1]}))
     else:
-        _print(outcomes, history)
+        _print(outcomes, history, of=of)
     return 0
 
 
@@ -127,9 +133,9 @@ def _ends(history: Sequence[Figures]) -> tuple[int | None, int | None]:
     return (history[0].at, history[-1].at) if history else (None, None)
 
 
-def _print(outcomes: Sequence[Backtest], history: Sequence[Figures]) -> None:
+def _print(outcomes: Sequence[Backtest], history: Sequence[Figures], *, of: str) -> None:
     if not history:
-        print("history      none is stored yet: run riverd over the stream first")
+        print(f"history      none is stored yet: {FIRST[of]} first")
         return
     first, last = history[0].at, history[-1].at
     print(f"history      {moment(first)} to {moment(last)}, {count(len(history))} documents")

@@ -31,10 +31,10 @@ class Captured:
     blocks = ()
 
     def __init__(self, with_snapshot):
-        self.snapshot = {} if with_snapshot else None
+        self.with_snapshot = with_snapshot
 
     def encode(self, reason):
-        return reason, self.snapshot is not None
+        return reason, self.with_snapshot
 
 
 class Checkpointer:

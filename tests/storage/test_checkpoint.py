@@ -25,7 +25,7 @@ SECOND = Checkpoint(
     [Block("weights", 0, b"w2"), Block("rows", 0, None), Block("rows", 2, b"r2")],
     alerts=[ALERT],
     dead_letters=[LETTER],
-    snapshot=NewSnapshot(watermark=99, reason="hourly", lineage={"parent": None}, data=b"model"),
+    snapshots=[NewSnapshot(watermark=99, reason="hourly", lineage={"parent": None}, data=b"model")],
     notices=[Notice("logloss-high", 10, "firing", "webhook", b"{}")],
 )
 FIRST_BLOCKS = {("weights", 0): b"w1", ("rows", 0): b"r0", ("rows", 1): b"r1"}
@@ -241,7 +241,7 @@ def test_a_writer_thread_and_a_reader_get_along(where, url):
 def test_snapshots_come_back_and_the_newest_48_stay(open_store):
     store = open_store(now=lambda: 7)
     for number in range(1, 51):
-        store.commit(Checkpoint(b"", snapshot=NewSnapshot(number, "hourly", {"at": [number]}, b"%d" % number)))
+        store.commit(Checkpoint(b"", snapshots=[NewSnapshot(number, "hourly", {"at": [number]}, b"%d" % number)]))
     kept = store.snapshots()
     assert [snapshot.number for snapshot in kept] == list(range(50, 2, -1))
     assert (kept[0].watermark, kept[0].checkpoint, kept[0].created_at, kept[0].lineage) == (50, 50, 7, {"at": [50]})

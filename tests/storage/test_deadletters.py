@@ -24,8 +24,8 @@ def store(open_store, clock):
     return open_store(now=lambda: clock[0], keep_dead_letters_us=30 * DAY_US)
 
 
-def commit(store, *letters, snapshot=None):
-    store.commit(Checkpoint(b"", dead_letters=letters, snapshot=snapshot))
+def commit(store, *letters, snapshots=()):
+    store.commit(Checkpoint(b"", dead_letters=letters, snapshots=snapshots))
 
 
 def places(store, **asked):
@@ -85,7 +85,7 @@ def test_old_ones_are_forgotten_with_new_ones_and_with_snapshots(store, clock):
     commit(store, letter(2))
     assert places(store) == [2]
     clock[0] += 31 * DAY_US
-    commit(store, snapshot=NewSnapshot(0, "periodic", {}, b""))
+    commit(store, snapshots=[NewSnapshot(0, "periodic", {}, b"")])
     assert places(store) == []
 
 

@@ -31,7 +31,7 @@ def test_long_values_are_read_in_slices(size, open_store, monkeypatch):
     monkeypatch.setattr(large, "SLICE", 1000)
     data = MEGABYTES_64[:size]
     store = open_store()
-    store.commit(Checkpoint(b"1", [Block("weights", 0, data)], snapshot=NewSnapshot(1, "hourly", {}, data)))
+    store.commit(Checkpoint(b"1", [Block("weights", 0, data)], snapshots=[NewSnapshot(1, "hourly", {}, data)]))
     assert store.snapshot(1) == data
     assert store.load().blocks == {("weights", 0): data}
 
@@ -41,7 +41,7 @@ def test_long_values_are_read_in_slices(size, open_store, monkeypatch):
     [
         (Checkpoint(bytes(1001)), "the state has 1,001 bytes"),
         (Checkpoint(b"1", [Block("rows", 7, bytes(1001))]), "block rows 7 has 1,001"),
-        (Checkpoint(b"1", snapshot=NewSnapshot(1, "hourly", {}, bytes(1001))), "the snapshot has 1,001"),
+        (Checkpoint(b"1", snapshots=[NewSnapshot(1, "hourly", {}, bytes(1001))]), "snapshot 'hourly' has 1,001"),
     ],
 )
 def test_what_no_database_takes_is_refused_before_it_is_sent(given, says, open_store, monkeypatch):

@@ -31,7 +31,7 @@ def checkpoint(number, *, from_=None):
         [Block("rows", n, b"rows %d" % n) for n in each],
         alerts=[AlertChange("loss", "firing", n, n, "logloss", "1d", 0.7, 0.6, "page") for n in each],
         dead_letters=[DeadLetter("flights", "0", n, "bad", b"{") for n in each],
-        snapshot=NewSnapshot(number, "hourly", {}, b"model %d" % number),
+        snapshots=[NewSnapshot(number, "hourly", {}, b"model %d" % number)],
         notices=[Notice("loss", n, "firing", "webhook", b"{}") for n in each],
     )
 

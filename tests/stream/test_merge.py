@@ -213,6 +213,46 @@ def test_a_limit_releases_a_stretch_of_the_merged_order(streams, sizes, from_us,
         assert merger.lanes[stream.partition].released_position == min(beyond, default=10 * len(stream.records))
 
 
+ranges = st.lists(st.tuples(st.integers(0, 18), st.integers(1, 6)), max_size=3).map(
+    lambda drawn: [(begin, begin + length) for begin, length in drawn]
+)
+doubts = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+def test_excluded_ranges_leave_gaps_in_the_merged_order():
+    seen = Counter()
+
+    @settings(max_examples=300, deadline=None)
+    @given(streams_of_up_to_six(), polls, st.none() | st.integers(0, 12), ranges, doubts)
+    def check(streams, sizes, to_us, excluded, doubtful_us):
+        merger = merger_of(streams)
+        merger.limit(from_us=None, to_us=to_us, excluded=excluded, doubtful_us=doubtful_us)
+        reader = Reader(streams, merger, sizes)
+        while not reader.done():
+            reader.step()
+        records = {s.partition: s.records for s in streams}
+
+        def wanted(order, kind, partition, position):
+            time, flaw = records[partition][position // 10]
+            own = time if flaw == SOUND else order
+            # an event is doubtful when a label of its own could have come within the range
+            spoken_at = [own] if kind == LABEL else range(own - doubtful_us[1], own + doubtful_us[0] + 1)
+            return not any(begin <= at < end for at in spoken_at for begin, end in excluded)
+
+        last = END if to_us is None else to_us
+        expected_now = [record for record in expected(streams) if record[0] < last and wanted(*record)]
+        assert reader.released == expected_now
+        seen["left out"] += len(expected_now) < len([r for r in expected(streams) if r[0] < last])
+        seen["kept"] += bool(expected_now) and bool(excluded)
+        for stream in streams:
+            beyond = [10 * i for i, order in enumerate(stream.orders()) if order >= last]
+            assert merger.lanes[stream.partition].released_position == min(beyond, default=10 * len(stream.records))
+
+    check()
+    assert seen["left out"] > 50
+    assert seen["kept"] > 50
+
+
 def test_equal_times_are_labels_first_then_topic_and_partition():
     partitions = [("z", "1", EVENT), ("a", "2", EVENT), ("y", "2", LABEL), ("y", "10", LABEL)]
     streams = [Stream(Partition(topic, name), kind, [(5, SOUND)]) for topic, name, kind in partitions]

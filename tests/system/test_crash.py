@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from riverd import service
 from riverd.failpoints import FAIL_POINTS, VARIABLE
 from riverd.load_config import load_config
+from riverd.replay import replay
 from tests.riverd.streams import close_the_books
 from tests.system.children import facts, finish, run_child
 from tests.system.streams_on_disk import configure, write_data
@@ -32,7 +32,7 @@ def undisturbed(data, tmp_path_factory):
     """The folder and the final object of a run without a fault."""
     folder = configure(tmp_path_factory.mktemp("undisturbed"), data)
     config = load_config(folder / "riverd.toml")
-    service.replay(config, folder / "riverd.toml", from_us=None, to_us=None)  # children inherit what it compiles
+    replay(config, folder / "riverd.toml")  # children inherit what it compiles
     return folder, finish(folder)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from riverd import service
 from riverd.load_config import load_config
+from riverd.replay import replay
 from tests.riverd.streams import pairs, split, write
 from tests.system.ordeal import KILLS, Stream, check_truth, endure, replays_are_equal
 from tests.system.streams_on_disk import configure
@@ -17,7 +17,7 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
     write(split(pairs(100, seed=1), partitions=1), folder / "data")
     configure(folder, folder / "data")
-    service.replay(load_config(folder / "riverd.toml"), folder / "riverd.toml", from_us=None, to_us=None)
+    replay(load_config(folder / "riverd.toml"), folder / "riverd.toml")
 
 
 def test_every_event_and_label_takes_effect_once(kafka, postgres, tmp_path):

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from riverd import service
 from riverd.cli import main
 from riverd.load_config import load_config
+from riverd.replay import replay
 from stream.source import Partition
 from tests.riverd.streams import close_the_books, pairs, split, write
 from tests.system.children import facts, finish, run_child, tailing
@@ -62,7 +62,7 @@ def expected(topics, tmp_path_factory):
     write(topics, folder / "data")
     configure(folder, folder / "data")
     config = load_config(folder / "riverd.toml")
-    service.replay(config, folder / "riverd.toml", from_us=None, to_us=None)  # children inherit what it compiles
+    replay(config, folder / "riverd.toml")  # children inherit what it compiles
     result = finish(folder)
     assert min(result["counts"][fate] for fate in ("tombstones", "dead", "late", "duplicate_labels", "matched")) > 0
     return comparable(folder, result, {"events": "events", "labels": "labels"})

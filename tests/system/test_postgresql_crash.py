@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
-from riverd import demo, flights, service
+from riverd import demo, flights
 from riverd.load_config import load_config
+from riverd.replay import replay
 from storage.database import connect
 from storage.tables import alerts, blocks, checkpoints, dead_letters, leases, metric_history, outbox
 from tests.riverd.streams import close_the_books
@@ -35,7 +36,7 @@ def expected(data, tmp_path_factory):
     """What every run must end with: what an undisturbed one on SQLite ends with."""
     folder = configure(tmp_path_factory.mktemp("sqlite"), data)
     config = load_config(folder / "riverd.toml")
-    service.replay(config, folder / "riverd.toml", from_us=None, to_us=None)  # children inherit what it compiles
+    replay(config, folder / "riverd.toml")  # children inherit what it compiles
     result = finish(folder)
     close_the_books(result["counts"])
     ends = facts(f"sqlite:///{folder}/riverd.db", result)
