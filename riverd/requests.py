@@ -76,6 +76,14 @@ class Requests:
                 return self._retraining.ask(order, at_us=at_us)
             case "cancel":
                 return self._retraining.cancel("by a command")
+            case "pause" if self._engine.paused_by is None:
+                self._engine.pause_learning("a command")
+                return "learning is paused"
+            case "resume" if self._engine.paused_by is not None:
+                self._engine.resume_learning()
+                return "learning goes on"
+            case "pause" | "resume":
+                return "nothing changed: it is so already"
             case "promote" | "rollback":
                 return self._replace(request, at_us)
             case other:

@@ -45,7 +45,7 @@ def test_what_a_model_has(open_store, url, path):
     letters = [DeadLetter("t", "0", 1, "bad", b""), DeadLetter("t", "0", 2, "bad", b"")]
     store.commit(Checkpoint(b"abc", [Block("rows", 0, b"1234"), Block("panes", 0, b"5")], alerts=[alert]))
     snapshot = NewSnapshot(0, "why", {}, b"123456")
-    store.commit(Checkpoint(b"defg", [Block("rows", 1, b"12")], dead_letters=letters, snapshot=snapshot))
+    store.commit(Checkpoint(b"defg", [Block("rows", 1, b"12")], dead_letters=letters, snapshots=[snapshot]))
     seen = inspect_database(url, "late-flights")
     assert seen.schema == REVISIONS[-1]
     if path.exists():

@@ -55,7 +55,7 @@ def test_from_nothing(empty_url, tables_of):
     with closing(open_database(empty_url)) as database, database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert shape(connection) == tables_of
-    assert len(tables_of) == 9
+    assert len(tables_of) == 11
 
 
 @pytest.mark.parametrize("version", REVISIONS[:-1])
