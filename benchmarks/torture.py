@@ -22,6 +22,8 @@ from riverd import service
 from riverd.demo import CONFIG
 from riverd.flights import write_topics
 from riverd.load_config import load_config
+from riverd.replay import replay
+from riverd.time_ranges import Stretch
 
 HERE = Path(__file__).resolve().parent / "data" / "torture"
 
@@ -103,9 +105,7 @@ def main():
     write_messages()
     logging.getLogger("riverd").setLevel(logging.CRITICAL)
     calm = prepare(HERE / "calm")
-    service.replay(
-        load_config(calm), calm, from_us=None, to_us=1_358_000_000_000_000
-    )  # children inherit what it compiles
+    replay(load_config(calm), calm, stretch=Stretch(to_us=1_358_000_000_000_000))  # children inherit what it compiles
     undisturbed = end(calm)
     print(
         f"undisturbed: {undisturbed['counts']['messages']:,} messages in {undisturbed['seconds']:.1f} s, "

@@ -21,19 +21,18 @@ from monitors.gate_kernels import (
     EVENTS,
     FOR,
     FRACTIONS,
-    NEXT,
     OPEN,
     SPENT,
     SQUARES,
     SUM,
     VERDICT,
 )
-from stream.records import FIRST_POSITIVE, RESOLVED, Rows
+from stream.records import Rows
 
 Verdict = Literal["promote", "reject"]
 
 NOT_YET = np.iinfo(np.int64).max  # a row after all others
-LEAST_CLIP = 1.0
+LEVEL, CLIP, LEAST_CLIP = 0.05, 2.0, 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +54,8 @@ class GateConfig:
         A prediction without a label counts as one with label 0 once its window has passed; otherwise it is left out.
     """
 
-    level: float = 0.05
-    clip: float = 2.0
+    level: float = LEVEL
+    clip: float = CLIP
     max_events: int = 100_000
     missing_is_negative: bool = True
 
@@ -71,7 +70,9 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True)
 class GateFigures:
-    """How the challenger stands. Differences are champion's log loss less challenger's, nats an event: above 0 is better.
+    """How the challenger stands.
+
+    Differences are the champion's log loss less the challenger's, in nats an event: above 0 is better.
 
     Evidence is the natural log of what gamblers own who began with 1 and bet for the challenger, or against it; either
     decides at ``bound``.
@@ -124,6 +125,7 @@ class Gate:
     --------
     The champion's logits are off by .3, the challenger's by nothing:
 
+    >>> from stream.records import FIRST_POSITIVE, RESOLVED
     >>> rng = np.random.default_rng(7)
     >>> true = rng.normal(0.0, 1.0, 20_000)
     >>> status = RESOLVED + FIRST_POSITIVE * (rng.random(20_000) < 1 / (1 + np.exp(-true)))
@@ -133,7 +135,7 @@ class Gate:
     >>> gate.begin(0)
     >>> gate.observe(rows, true, 0, 20_000)
     >>> gate.verdict, gate.figures.events
-    ('promote', 0)
+    ('promote', 1913)
 
     References
     ----------
@@ -234,7 +236,7 @@ STATE = ("cursor", "stakes", "sums")
 
 
 def events_needed(
-    *, gain: float, variance: float, level: float = 0.05, clip: float = GateConfig.clip, share: float = 0.95
+    *, gain: float, variance: float, level: float = LEVEL, clip: float = CLIP, share: float = 0.95
 ) -> int:
     """Judged events within which this share of challengers, at least, has the evidence to be promoted.
 

@@ -12,7 +12,7 @@ from riverd.durations import format_duration
 
 if TYPE_CHECKING:
     from riverd.config import Config
-    from riverd.config_sections import Alert, Delivery
+    from riverd.config_alerts import Alert, Delivery
 
 # nobody has to ask for them
 DEAD_LETTER_RULE, STALL_RULE, SKEW_RULE = "dead-letters", "labels-stalled", "serving-skew"
@@ -56,6 +56,11 @@ def _check_target(alert: Alert, config: Config, place: str) -> None:
         raise ValueError(
             f'{place}: metric = "{alert.metric}" can\'t pause learning, which must not depend on the clock.\n'
             '  Take "pause" out of action.'
+        )
+    if alert.liveness and "retrain" in alert.action:
+        raise ValueError(
+            f'{place}: metric = "{alert.metric}" can\'t begin a retrain, which must not depend on the clock.\n'
+            '  Take "retrain" out of action.'
         )
     if alert.liveness and alert.relative_to is not None:
         raise ValueError(f'{place}: metric = "{alert.metric}" has no reference.\n  Remove relative_to.')

@@ -24,7 +24,8 @@ from monitors.slices import SlicePanes
 from monitors.traffic import CategoryColumn, TrafficPanes
 from riverd.alert_checks import DEAD_LETTER_RULE
 from riverd.config import Config
-from riverd.config_sections import Alert, as_tuple
+from riverd.config_alerts import Alert
+from riverd.config_sections import as_tuple
 from riverd.durations import UNITS_US, format_duration
 from riverd.skew import SkewCheck
 from stream.decoding import EventDecoder, LabelDecoder

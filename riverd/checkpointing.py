@@ -20,7 +20,7 @@ from monitors.slice_kernels import OTHER
 from riverd.alert_checks import BUILT_IN_ALERTS
 from riverd.changes import APPLIED, Change, changed_settings
 from riverd.config import Config
-from riverd.config_sections import CHANNELS
+from riverd.config_alerts import CHANNELS
 from riverd.delivery.alertmanager import notice_of
 from riverd.engine import Engine, watermark_of
 from riverd.errors import StateMismatchError

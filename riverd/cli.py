@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from riverd.retrain_commands import RETRAIN_COMMANDS, add_retrain_commands
 from riverd.start_commands import START_COMMANDS, add_start_commands
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ EPILOG = """examples:
   riverd top                                    watch the one that runs
   riverd learning pause                         stop learning for now; serving and judging go on
   riverd labels thaw                            let predictions expire although labels have stalled
+  riverd retrain                                have a challenger trained, and promoted if it is better
 """
 
 
@@ -91,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
     labels.add_argument("what", choices=("thaw",), help="until labels flow again, at most for one window")
     _running(labels)
     _json(labels)
+    add_retrain_commands(commands)
     add_start_commands(commands)
     return top
 
@@ -199,6 +202,9 @@ def _replay(options: argparse.Namespace) -> int:
     with _screen(options) as show:
         ended = replay(config, options.config, stretch=stretch, keep_history=True, show=show)
     _report(options, ended)
+    if not options.json and sys.stdout.isatty():
+        kept = ended.result["history"]
+        print(f"Its history is in {kept['database']}, as {kept['model']}: riverd check --backtest replay")
     return 0
 
 
@@ -307,6 +313,7 @@ _COMMANDS = {
     "top": _top,
     "learning": _learning,
     "labels": _labels,
+    **RETRAIN_COMMANDS,
     **START_COMMANDS,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +34,22 @@ def refuse_incomparable(first: Config, first_path: Path, second: Config, second_
 
 def differences(first: Config, first_path: Path, second: Config, second_path: Path) -> Iterator[tuple[str, str, str]]:
     """Each key that makes events or outcomes others, with both values."""
-    one, other = _meaning(first, first_path), _meaning(second, second_path)
+    silent = all(config.labels is not None and config.labels.missing == "negative" for config in (first, second))
+    keys = (*LABELS, *OF_SILENCE) if silent else LABELS
+    one, other = _meaning(first, first_path, keys), _meaning(second, second_path, keys)
     for key in dict.fromkeys([*one, *other]):
         if one.get(key) != other.get(key):
             yield key, _shown(one.get(key)), _shown(other.get(key))
 
 
-def _meaning(config: Config, config_path: Path) -> dict[str, Any]:
+def _meaning(config: Config, config_path: Path, of_labels: Sequence[str]) -> dict[str, Any]:
     values = config.model_dump()
     found = {f"[source] {key}": values["source"].get(key) for key in SOURCE}
     if config.source.kind == "files":
         found["[source] path"] = str(resolve_path(config_path, config.source.path).resolve())
     found |= {f"[events] {key}": values["events"].get(key) for key in EVENTS}
     if config.labels is not None:
-        keys = [*LABELS, *(OF_SILENCE if config.labels.missing == "negative" else ())]
-        found |= {f"[labels] {key}": values["labels"].get(key) for key in keys}
+        found |= {f"[labels] {key}": values["labels"].get(key) for key in of_labels}
     return found
 
 

@@ -9,12 +9,11 @@ from pydantic import Field, model_validator
 
 from monitors.grid import PANES_AT_MOST, panes_needed
 from riverd.alert_checks import check_alerts
+from riverd.config_alerts import Alert, Delivery
 from riverd.config_retrain import Retrain
 from riverd.config_sections import (
     TICKS_PER_WINDOW,
-    Alert,
     DeadLetters,
-    Delivery,
     Events,
     Features,
     Labels,

@@ -65,6 +65,7 @@ window = "1d"
 above = 0.75
 for = "6h"
 recover = 0.65
+action = ["log", "retrain"]     # a challenger, trained on all there is so far, has to prove itself in shadow
 
 [[alerts]]
 name = "labels-missing"         # cancelled flights never arrive

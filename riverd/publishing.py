@@ -19,11 +19,13 @@ from riverd.feature_status import ranked
 from riverd.feature_weights import FeatureWeights
 from riverd.leaks import Leaks
 from riverd.rarely import Rarely
+from riverd.retraining import Retraining
 from riverd.skew import SkewCheck
 from riverd.status import (
     AlertEvent,
     AlertStatus,
     CheckpointStatus,
+    DecisionStatus,
     DeliveryStatus,
     GroupStatus,
     JudgedStatus,
@@ -35,6 +37,7 @@ from riverd.status import (
 )
 from riverd.writer import Written
 from storage.alerts import Alert
+from storage.retrains import Decision
 from stream.records import AlertChange
 
 RATE_S = 3.0  # events per second are those of the last few seconds
@@ -59,6 +62,8 @@ class Publisher:
         Gives why the one after it could not be written, or None.
     deliveries
         Gives how it stands with the channels that alerts go to.
+    retraining
+        Knows of challengers, and what was decided about them.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Publisher:
         written: Callable[[], Written | None] = lambda: None,
         store_error: Callable[[], str | None] = lambda: None,
         deliveries: Callable[[], Sequence[DeliveryStatus]] = tuple,
+        retraining: Retraining | None = None,
     ) -> None:
         self._engine = engine
         self._rules = [engine.parts.rules] + ([] if liveness is None else [liveness])
@@ -78,6 +84,7 @@ class Publisher:
         self._written = written
         self._store_error = store_error
         self._deliveries = deliveries
+        self._retraining = retraining
         self._events = deque((_stored_event(alert) for alert in reversed(before)), maxlen=KEPT_EVENTS)
         self._seen = 0  # changes of this run that have been taken note of
         self._history: deque[tuple[int, float, float]] = deque(maxlen=KEPT_HISTORY)
@@ -136,6 +143,8 @@ class Publisher:
             deliveries=list(self._deliveries()),
             leaks=self._leaks(),
             skew=None if parts.skew is None else _skew(parts.skew),
+            retrain=None if self._retraining is None else self._retraining.status(),
+            decisions=[] if self._retraining is None else [_decision(each) for each in self._retraining.recent],
         )
 
     def _rate(self, now_s: float, events: int, phase: str) -> float:
@@ -293,3 +302,7 @@ def _stored_event(alert: Alert) -> AlertEvent:
     return AlertEvent(
         alert.rule, alert.state, at, alert.started_at, alert.metric, alert.window, alert.value, alert.bound
     )
+
+
+def _decision(decision: Decision) -> DecisionStatus:
+    return DecisionStatus(decision.at, decision.retrain, decision.decision, decision.reason)

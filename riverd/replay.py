@@ -120,10 +120,12 @@ def run_through(
     """Step all of them to the end of the stretch, whichever is behind in event time first, or until told to stop."""
     calm_garbage_collection()
     progress = Progress(to_us=stretch.to_us)
-    drawn_s, logged_s = time.monotonic(), time.monotonic()
+    engines = [scratch.engine for scratch in scratches]
+    drawn_s, logged_s = 0.0, time.monotonic()
     if show is not None:
         show(scratches[0].status("compiling", done=None))
     running = list(scratches)
+    progress.done(engines)
     while running and not stop.asked:
         behind = min(running, key=lambda scratch: scratch.watermark)
         behind.step()
@@ -133,11 +135,11 @@ def run_through(
         now_s = time.monotonic()
         if show is not None and now_s - drawn_s >= DRAW_S:
             drawn_s = now_s
-            done = progress.done([scratch.engine for scratch in scratches])
+            done = progress.done(engines)
             show(scratches[0].status("reading", done=done.share))
         elif show is None and now_s - logged_s >= LOG_S:
             logged_s = now_s
-            done = progress.done([scratch.engine for scratch in scratches])
+            done = progress.done(engines)
             status = scratches[0].status("reading", done=done.share)
             log.info(progress_line(status, done=done.share, left_s=done.left_s))
 

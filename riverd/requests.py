@@ -104,7 +104,7 @@ class Requests:
         name = "rollback" if request.what == "rollback" else "promotion"
         put_snapshot_in_place(self._engine, whole_state, f"{name} to snapshot {number}", of=number)
         reason = str(request.arguments.get("reason") or "by a command")
-        self._engine.unsaved.decisions.append(Decision(done, reason, at_us, None, {"snapshot": number}))
+        self._retraining.decided(Decision(done, reason, at_us, None, {"snapshot": number}))
         paused = self._engine.paused_by
         return f"snapshot {number} serves and learns from row {self._engine.parts.table.next} on" + (
             "" if paused is None else f"; learning is still paused by {paused}: `riverd learning resume` ends that"

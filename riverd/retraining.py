@@ -7,6 +7,7 @@ is a row in ``retrains``, stored with the checkpoint that holds its effect.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from riverd.config import Config
 from riverd.durations import format_duration
 from riverd.engine import Engine, watermark_of
 from riverd.replacement import promote_challenger
+from riverd.status import RetrainStatus
 from riverd.time_ranges import Range, Stretch
 from riverd.trainer import Trained, Trainer, wait_for
 from riverd.unsaved import Taken
@@ -28,6 +30,8 @@ from stream.records import AlertChange
 from stream.timestamps import to_text
 
 log = logging.getLogger("riverd")
+
+KEPT = 100
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ class Retraining:
         self.number = 0  # of the last retrain
         self.going: Going | None = None
         self.begun_us: int | None = None  # event time at which the last one was
+        self.recent: deque[Decision] = deque(maxlen=KEPT)  # of this run, for the screen
         self.trainer = trainer
         self._config = config
         self._engine = engine
@@ -217,7 +222,32 @@ class Retraining:
             name: None if isinstance(value, float) and not np.isfinite(value) else value
             for name, value in details.items()
         }
-        self._engine.unsaved.decisions.append(Decision(decision, reason, at_us, number, finite))
+        self.decided(Decision(decision, reason, at_us, number, finite))
+
+    def decided(self, decision: Decision) -> None:
+        """Have a decision stored and shown."""
+        self._engine.unsaved.decisions.append(decision)
+        self.recent.append(decision)
+
+    def status(self) -> RetrainStatus | None:
+        """How the one that goes on stands."""
+        if self.going is None:
+            return None
+        number, reason, challenger = self.going.number, self.going.order.reason, self._engine.challenger
+        if challenger is None:
+            progress = self.trainer.progress
+            return RetrainStatus(number, "training", reason, progress.events, progress.share)
+        figures = challenger.gate.figures
+        return RetrainStatus(
+            number,
+            "in shadow",
+            reason,
+            figures.events,
+            gain=figures.gain,
+            gain_error=figures.gain_error,
+            evidence=figures.evidence,
+            bound=figures.bound,
+        )
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

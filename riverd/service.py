@@ -16,7 +16,7 @@ from typing import Any
 
 from riverd.assembly import assemble, rule_of
 from riverd.checkpointing import Checkpointer
-from riverd.commands import obey
+from riverd.commands import Asking, obey
 from riverd.config import Config, resolve_path
 from riverd.database_url import PASSWORD, database_url, holds_password
 from riverd.delivery.outbox import Delivery
@@ -186,7 +186,8 @@ def run(
             watermark=watermark_of(engine.parts),
             now_us=wall_clock_us(),
         )
-        obeying = partial(obey, engine)
+        asking = Asking(store)
+        obeying = partial(obey, engine, asking)
         web = None if until_idle or config.web.address is None else WebHost(config.web.address, obey=obeying)
         external_url = "" if config.web.address is None else config.web.address.url
         receivers = receivers_of(config, external_url=external_url, now_us=wall_clock_us)
@@ -223,6 +224,7 @@ def run(
             written=lambda: writer.last,
             store_error=lambda: writer.error,
             deliveries=lambda: (*delivery.statuses, *sender.statuses),
+            retraining=retraining,
         )
         delivery.start()
         sender.start()
@@ -247,6 +249,7 @@ def run(
             writer.close()
             if web is not None:
                 web.close()
+            asking.close()
             delivery.close(within_s=FLUSH_S)
             sender.close(within_s=FLUSH_S)
         return Run(status, result_of(engine, status, stored=store.alerts()))

@@ -187,6 +187,31 @@ class SkewStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionStatus:
+    """A decision about a retrain or about the model that serves."""
+
+    at: int | None  # event time
+    retrain: int | None
+    decision: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainStatus:
+    """The retrain that goes on."""
+
+    number: int
+    state: str  # "training" | "in shadow"
+    reason: str
+    events: int  # trained on so far, or judged in shadow
+    share: float | None = None  # of history that is read
+    gain: float | None = None  # in shadow: nats by which it is better, an event
+    gain_error: float | None = None  # standard error
+    evidence: float | None = None  # log of what bets on it are worth; at the bound it is promoted
+    bound: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of the engine between two steps."""
 
@@ -212,3 +237,5 @@ class Status:
     deliveries: list[DeliveryStatus] = field(default_factory=list)
     leaks: dict[str, float] = field(default_factory=dict)  # features that rank the labels alone, with their ROC AUC
     skew: SkewStatus | None = None  # without [skew]
+    retrain: RetrainStatus | None = None  # the one that goes on
+    decisions: list[DecisionStatus] = field(default_factory=list)  # about retraining, of this run, oldest first

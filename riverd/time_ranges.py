@@ -84,11 +84,11 @@ class Stretch:
 def limit(merger: Merger, config: Config, stretch: Stretch) -> None:
     """Merge only this stretch, without what lies in its excluded ranges and what they make doubtful.
 
-    Events and labels whose own time lies in an excluded range are left out, as if they had never been sent. So a
-    prediction whose label came within one expires and is dropped, if that is what ``missing`` says. Where a missing
-    label means "negative", silence in the range would speak too: then events whose labels could have come within
-    it, by ``window`` and ``early_window``, are left out as well, those with a label and those without. To leave out
-    only one of the two would move the rate of positives.
+    Events and labels whose own time lies in an excluded range are left out, as if they had never been sent; what is
+    late among the others stays as late as it was. So a prediction whose label came within a range expires and is
+    dropped, if that is what ``missing`` says. Where a missing label means "negative", silence in the range would speak
+    too: then events whose labels could have come within it, by ``window`` and ``early_window``, are left out as well,
+    those with a label and those without. To leave out only one of the two would move the rate of positives.
     """
     labels = config.labels
     doubtful = (labels.window, labels.early_window) if labels is not None and labels.missing == "negative" else (0, 0)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from storage.tables import requests
 
-KEEP = 1_000  # of those that are done
+KEEP = 10_000  # of those that are done, so that who asks again under their keys is recognised
+PART_OF = "part_of"  # argument of a row that is there for its key alone: the number of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,37 @@ class Done:
 
 
 def add_request(
-    connection: Connection, model: str, what: str, arguments: Mapping[str, Any], *, key: str | None, at: int
+    connection: Connection, model: str, what: str, arguments: Mapping[str, Any], *, keys: Sequence[str] = (), at: int
 ) -> tuple[int, bool]:
-    """Add it, unless one with its ``key`` is there; return its number, and whether it is new."""
-    if key is not None:
-        known = connection.scalar(select(requests.c.number).where(requests.c.model == model, requests.c.key == key))
-        if known is not None:
-            return known, False
-    values = {
-        "model": model,
-        "created_at": at,
-        "what": what,
-        "arguments": msgspec.json.encode(arguments).decode(),
-        "key": key,
-    }
-    number = connection.scalar(insert(requests).values(values).returning(requests.c.number))
+    """Add it, unless all of its ``keys`` are known; return its number, and whether it is new.
+
+    One key that is new makes a request, and all of them are known from then on. If none is, the number is that of
+    the request that the first of them belongs to.
+    """
+    known = {row.key: row for row in connection.execute(_with_keys(model, keys))}
+    new = [key for key in dict.fromkeys(keys) if key not in known]
+    if keys and not new:
+        first = known[keys[0]]
+        return _request(first).arguments.get(PART_OF, first.number), False
+    values = {"model": model, "created_at": at, "what": what}
+    number = connection.scalar(
+        insert(requests)
+        .values(**values, arguments=_json(arguments), key=new[0] if new else None)
+        .returning(requests.c.number)
+    )
     assert number is not None
+    if new[1:]:
+        part = values | {"arguments": _json({PART_OF: number}), "done_at": at, "outcome": f"part of request {number}"}
+        connection.execute(insert(requests), [part | {"key": key} for key in new[1:]])
     return number, True
+
+
+def _with_keys(model: str, keys: Sequence[str]) -> Select[Any]:
+    return select(requests).where(requests.c.model == model, requests.c.key.in_(keys))
+
+
+def _json(arguments: Mapping[str, Any]) -> str:
+    return msgspec.json.encode(arguments).decode()
 
 
 def read_open_requests(connection: Connection, model: str) -> list[Request]:
@@ -73,7 +88,7 @@ def read_request(connection: Connection, model: str, number: int) -> Request | N
 
 
 def finish_requests(connection: Connection, model: str, done: Sequence[Done], *, at: int) -> None:
-    """Note what became of them; keep the newest thousand."""
+    """Note what became of them; keep the newest ten thousand."""
     for each in done:
         connection.execute(
             update(requests)

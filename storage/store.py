@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -260,13 +260,13 @@ class Store:
         with self.database.reading() as connection:
             return read_snapshot_data(connection, self.model, number)
 
-    def ask(self, what: str, arguments: Mapping[str, Any], *, key: str | None = None) -> tuple[int, bool]:
-        """Ask something of the daemon; return the request's number, and False if its ``key`` was known already.
+    def ask(self, what: str, arguments: Mapping[str, Any], *, keys: Sequence[str] = ()) -> tuple[int, bool]:
+        """Ask something of the daemon; return the request's number, and False if its ``keys`` were all known already.
 
         It needs no lease.
         """
         with self.database.writing() as connection:
-            return add_request(connection, self.model, what, arguments, key=key, at=self._now())
+            return add_request(connection, self.model, what, arguments, keys=keys, at=self._now())
 
     def open_requests(self) -> list[Request]:
         """Return the requests that are not done yet, the oldest first."""

@@ -14,6 +14,7 @@ from rich.text import Text
 from riverd.alert_checks import BEFORE_ALL_TIMES
 from riverd.screen.features import drifted_features, features_table, leak_line
 from riverd.screen.notation import count, figure, moment, plain, share, span, volume
+from riverd.screen.retrains import decision_line, retrain_line
 from riverd.screen.slices import slices_table, worst_slices
 from riverd.screen.style import BAD, FAINT, GOOD, STRONG, grid, line
 from riverd.status import AlertEvent, AlertStatus, CheckpointStatus, Status, WindowStatus
@@ -77,6 +78,13 @@ def render(status: Status, *, width: int, height: int | None = None) -> Renderab
         slices = slices[: int(min(free - 2, _SLICE_LINES))]
         add(len(slices) + 1, slices_table(window, slices, width=width))
         free -= len(slices) + 2
+    story = [
+        *(decision_line(decision, year=width >= 100) for decision in status.decisions[-2:]),
+        *([retrain_line(status.retrain)] if status.retrain is not None else []),
+    ]
+    if story and free >= len(story) + 1:
+        add(len(story), *(line(text, width=width) for text in story))
+        free -= len(story) + 1
     if status.events and free >= 2:
         latest = status.events[-int(min(free - 1, _LOG_LINES)) :]
         add(len(latest), *(line(event_line(event, year=width >= 100), width=width) for event in latest))

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from riverd.screen.frame import checkpoint_line, event_line
 from riverd.screen.notation import UNDEFINED, count, figure, moment, plain, share, span
+from riverd.screen.retrains import retrain_story
 from riverd.screen.slices import slices_table, worst_slices
 from riverd.screen.style import BAD, GOOD, STRONG, line
 from riverd.status import Status, WindowStatus
@@ -53,6 +54,7 @@ def summary(status: Status, *, width: int, next_steps: Sequence[tuple[str, str]]
         ("Least calibrated slices", list(_slices(status, width))),
         ("What became of the labels", list(_books(status))),
         ("Alerts", list(_alerts(status))),
+        ("Retraining", list(retrain_story(status, most=_ALERTS))),
         ("Next", list(_steps(next_steps))),
     ):
         if body:

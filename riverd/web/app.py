@@ -18,6 +18,8 @@ from riverd.web.access import Guard
 from riverd.web.docs_page import HEADERS, docs_page
 from riverd.web.link import Link, NotStartedError
 from riverd.web.metrics import StatusCollector
+from riverd.web.retrain import Asked, answer_alerts
+from riverd.web.webhook import EXAMPLE
 
 ANSWER_WITHIN_S = 30.0
 
@@ -107,6 +109,18 @@ def create_app(link: Link, *, token: str | None, reading_needs_token: bool) -> A
         frozen = link.document.status.stalled_since is not None
         await link.command("thaw", timeout_s=ANSWER_WITHIN_S)
         return Thaw(thawed=frozen)
+
+    @app.post(
+        "/api/retrain",
+        dependencies=SECURED,
+        status_code=202,
+        response_model=Asked,
+        responses={200: {"model": Asked, "description": "Nothing new"}} | _faults(400, 401, 403, 413, 422, 503, 504),
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"example": EXAMPLE}}}},
+    )
+    async def retrain(request: Request) -> Response:
+        """Ask for a retrain, by Alertmanager's webhook: once for each alert, however often it is repeated."""
+        return await answer_alerts(link, request, within_s=ANSWER_WITHIN_S)
 
     @app.exception_handler(TimeoutError)
     def late(_: Request, __: Exception) -> JSONResponse:

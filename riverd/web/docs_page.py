@@ -53,9 +53,9 @@ def _operation(schema: Schema, method: str, path: str, operation: Schema, url: s
     command = [f"curl {url}{path}"] if method == "GET" else [f"curl -X {method} {url}{path}"]
     if guarded:
         command.append(f'-H "Authorization: Bearer ${VARIABLE}"')
-    if body:
-        example = json.dumps({name: field["enum"][0] for name, field in body.items()})
-        command += ["-H 'Content-Type: application/json'", f"-d '{example}'"]
+    example = _example(operation) or {name: field["enum"][0] for name, field in body.items()}
+    if example:
+        command += ["-H 'Content-Type: application/json'", f"-d '{json.dumps(example)}'"]
     yield f"<pre>{escape(' '.join(command), quote=False)}</pre>"
     answers = [f"{code} {answer['description']}" for code, answer in sorted(operation["responses"].items())]
     yield f"<p>Answers: {escape(', '.join(answers))}.{' Needs the token.' if guarded else ''}</p>"
@@ -63,7 +63,12 @@ def _operation(schema: Schema, method: str, path: str, operation: Schema, url: s
 
 def _body(schema: Schema, operation: Schema) -> Schema:
     """The fields of the request's body, by name."""
-    if "requestBody" not in operation:
+    if "requestBody" not in operation or _example(operation):
         return {}
     name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     return schema["components"]["schemas"][name]["properties"]
+
+
+def _example(operation: Schema) -> Any:
+    """The body of the request that the schema gives as an example, or None."""
+    return operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from riverd.status import Status
 
 LearningState = Literal["paused", "running"]
-Wanted = Literal["pause", "resume", "thaw"]
+Wanted = Literal["pause", "resume", "thaw", "retrain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,28 @@ class Command:
 
     number: int  # counted by each web process from 1
     what: Wanted
+    arguments: dict[str, Any] = field(default_factory=dict)  # of a retrain
+    keys: list[str] = field(default_factory=list)  # whoever asks under the same ones has asked once
 
 
-def to_line(message: Document | Command) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a command that had to be stored; sent once that is known."""
+
+    answers: int  # number of the command
+    request: int | None = None  # its number in the database
+    is_new: bool = False  # False: it was there already
+    fault: str | None = None  # why it could not be stored
+
+
+def to_line(message: Document | Command | Answer) -> bytes:
     """One line; what is not a finite number becomes null."""
     return msgspec.json.encode(message) + b"\n"
+
+
+def read_answer(line: bytes) -> Answer | None:
+    """The answer of a line; None if that is a document. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(line, type=Answer) if line.startswith(b'{"answers":') else None
 
 
 def read_document(line: bytes) -> Document:

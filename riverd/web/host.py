@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import msgspec
 
@@ -18,7 +19,7 @@ from riverd import __version__
 from riverd.addresses import LISTEN_VARIABLE, Listen
 from riverd.errors import ConfigError
 from riverd.status import Status
-from riverd.web.document import Command, Document, read_command, to_line
+from riverd.web.document import Answer, Command, Document, read_command, to_line
 from riverd.web.token import VARIABLE, token_from_environment
 
 log = logging.getLogger("riverd")
@@ -27,7 +28,7 @@ PUBLISH_S = 1.0
 FIRST_RESTART_S, LAST_RESTART_S = 1.0, 60.0
 STEADY_S = 60.0  # whoever ran so long was well
 END_S = 3.0
-PIPE_BYTES = 1 << 20  # a document fits, so that it goes in one write
+PIPE_BYTES = 1 << 20  # a document fits, so that it goes in one write, and so do many commands
 # with the engine's own path: what lies in the working folder must not hide our packages
 PROGRAM = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from riverd.web.process import main; main()"
 
@@ -43,7 +44,7 @@ class WebHost:
     listen
         Where.
     obey
-        Carries a command out.
+        Carries a command out; where that has to be stored first, it returns the answer to come.
     monotonic_s
         Seconds of a clock that never goes back.
 
@@ -54,7 +55,11 @@ class WebHost:
     """
 
     def __init__(
-        self, listen: Listen, *, obey: Callable[[Command], None], monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        listen: Listen,
+        *,
+        obey: Callable[[Command], Future[Answer] | None],
+        monotonic_s: Callable[[], float] = time.monotonic,
     ) -> None:
         if not listen.is_loopback and token_from_environment() is None:
             raise ConfigError(
@@ -71,6 +76,7 @@ class WebHost:
         self._start_at_s = self._published_s = float("-inf")
         self._failures = 0
         self._commands = 0  # the last one carried out
+        self._awaited: list[Future[Answer]] = []
         self._unsent = b""
         self._received = b""
         self.listen = Listen(listen.host, self._socket.getsockname()[1])
@@ -82,6 +88,7 @@ class WebHost:
     def poll(self, status: Callable[[], Status]) -> None:
         """Do what was asked, and publish ``status()`` if the last document is a second old or a command was done."""
         obeyed = self._obey_all()
+        self._answer()
         now_s = self._monotonic_s()
         if not obeyed and now_s - self._published_s < PUBLISH_S:
             return
@@ -136,18 +143,29 @@ class WebHost:
         assert process.stdout is not None
         for pipe in (process.stdin, process.stdout):
             os.set_blocking(pipe.fileno(), False)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
-            fcntl.fcntl(process.stdin.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._process, self._started_s = process, now_s
         self._commands, self._unsent, self._received = 0, b"", b""
+        self._awaited.clear()  # whoever asked it is gone
         log.info("web: %s (pid %d)", self.listen.url, process.pid)
 
     def _send(self, status: Status) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
         if not self._unsent:
             now_us = time.time_ns() // 1000
             self._unsent = to_line(Document(__version__, self._started_at, now_us, self._commands, status))
+        self._flush()
+
+    def _answer(self) -> None:
+        done = [to_come for to_come in self._awaited if to_come.done()]
+        if done and self._process is not None:
+            self._awaited = [to_come for to_come in self._awaited if to_come not in done]
+            self._unsent += b"".join(to_line(to_come.result()) for to_come in done)
+            self._flush()
+
+    def _flush(self) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
         try:
             sent = os.write(self._process.stdin.fileno(), self._unsent)
         except BlockingIOError:  # it does not read
@@ -172,7 +190,9 @@ class WebHost:
             except msgspec.DecodeError as error:
                 log.error("the web process says what is no command: %s", error)
                 continue
-            self._obey(command)
+            to_come = self._obey(command)
+            if to_come is not None:
+                self._awaited.append(to_come)
             self._commands, obeyed = command.number, True
         return obeyed
 

@@ -261,7 +261,7 @@ def test_a_better_one_is_promoted_within_the_number_stated(gain, centre):
 
 
 def test_the_number_stated_holds_for_the_worst_of_laws():
-    """The difference is -clip, rarely, or a little above its mean; the gate sees it as a stream of two kinds of rows."""
+    """The difference is -clip, rarely, or a little above its mean."""
     gain, variance, clip = 0.05, 0.2, 2.0
     stated = events_needed(gain=gain, variance=variance, clip=clip)
     lowest, upper = variance / (variance + (clip + gain) ** 2), gain + variance / (clip + gain)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from riverd.config_sections import Delivery as DeliveryConfig
+from riverd.config_alerts import Delivery as DeliveryConfig
 from riverd.delivery import receivers as receiving
 from riverd.delivery.alertmanager import change_of, notice_of
 from riverd.delivery.outbox import LAST_RETRY_S, Delivery

@@ -173,7 +173,7 @@ def test_a_range_that_is_none_ends_with_1(project, text, capsys):
 # Against plain filtering of the messages: what is left out must act as if it had never been sent.
 
 MODES = [(learn, missing) for learn in ("arrival", "maturity") for missing in ("drop", "negative")]
-minutes = st.integers(-60, COUNT // 3 + 180)
+minutes = st.integers(-60, COUNT // 6 + 120)
 ranges = st.lists(st.tuples(minutes, st.integers(1, 90)), min_size=1, max_size=3).map(
     lambda drawn: tuple((START_US + m * MINUTE_US, START_US + (m + n) * MINUTE_US) for m, n in drawn)
 )
@@ -193,8 +193,8 @@ def is_left_out(message_us, topic, excluded, missing):
 
 
 def readable(messages):
-    """Without what is dead or conflicts: that has no time of its own to go by, or another's id."""
-    return [m for m in messages if time_of(m.payload) is not None and m.payload != b" " and b"3.5}" not in m.payload]
+    """Without what is dead: that has no time of its own to go by."""
+    return [message for message in messages if time_of(message.payload) is not None]
 
 
 def filtered(messages, excluded, missing):
@@ -208,12 +208,12 @@ def excluding(topics, configured, excluded):
     return engine
 
 
-@settings(deadline=None, max_examples=25)
-@given(ranges, st.sampled_from(MODES), st.sampled_from([1, 3]), st.sampled_from([1000, 17]))
+@settings(deadline=None, max_examples=12)
+@given(ranges, st.sampled_from(MODES), st.sampled_from([1, 3]), st.sampled_from([1000, 50]))
 def test_what_is_excluded_acts_as_if_it_had_never_been_sent(excluded, mode, partitions, poll_records):
     learn, missing = mode
     configured = config(labels={"learn": learn, "missing": missing}, source={"poll_records": poll_records})
-    stream = readable(messages)
+    stream = readable(messages[: len(messages) // 2])
     engine = excluding(split(stream, partitions=partitions), configured, excluded)
     expected = run(split(filtered(stream, excluded, missing), partitions=partitions), configured)
     assert outcome(engine) == outcome(expected)

@@ -115,14 +115,14 @@ def test_a_thaw_by_command_is_stored_at_once_and_outlives_a_restart(views, click
     caplog.set_level("INFO", "riverd")
     stop = [click for click in clicks if click["t"] < START + 2 * 3600]
     first, waiting = engine_on(stop, views, 100), run(stop, views)
-    obey(first, Command(1, "thaw"))
+    obey(first, None, Command(1, "thaw"))
     assert not first.unsaved.urgent
     assert "nothing was frozen" in caplog.text
     while not stalled(first):
         first.step()
     frozen_at, pending = first.parts.joiner.stalled_since, first.parts.joiner.fates()["pending"]
     first.unsaved.alerts.clear()
-    obey(first, Command(2, "thaw"))
+    obey(first, None, Command(2, "thaw"))
     assert first.unsaved.urgent
     assert f"labels thawed by a command: predictions that have waited since {to_text(frozen_at)}" in caplog.text
 
