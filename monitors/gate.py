@@ -48,15 +48,15 @@ class GateConfig:
         a factor exp(clip), 7.4 by default, nothing is cut. At 1 and more, a challenger that is too sure of itself
         gains nothing by the cut where the champion is right.
     max_events
-        Judged events after which a challenger without a verdict is rejected. The default lets one pass that is
-        better by .001 nats with a variance of .002: see ``events_needed``.
+        Judged events after which a challenger without a verdict is rejected. The default is enough for one that is
+        better by .001 nats with a variance of .003, or by .003 with .04: see ``events_needed``.
     missing_is_negative
         A prediction without a label counts as one with label 0 once its window has passed; otherwise it is left out.
     """
 
     level: float = LEVEL
     clip: float = CLIP
-    max_events: int = 100_000
+    max_events: int = 200_000
     missing_is_negative: bool = True
 
     def __post_init__(self) -> None:
@@ -104,8 +104,9 @@ class Gate:
     something makes of it: twenty events of one user are then nearer to one than to twenty, and the promise, kept to
     the letter, is worth less.
 
-    Promotion waits, too, until the mean difference that is not clipped is two standard errors above 0: a challenger
-    that is rarely but terribly wrong is held back by what it did. This only makes promotions fewer.
+    Promotion waits, too, until the differences that are not clipped are on average two standard errors above 0, and
+    add up to more than the 36 nats that a single event can cost: a challenger that is rarely but terribly wrong is held
+    back by what it did, or until it has been watched for long. This only makes promotions fewer.
 
     Events count alike, whatever their weight, as in all metrics: the weight says how much is learned from an event.
     A label that was corrected later counts as it came first.
@@ -135,7 +136,7 @@ class Gate:
     >>> gate.begin(0)
     >>> gate.observe(rows, true, 0, 20_000)
     >>> gate.verdict, gate.figures.events
-    ('promote', 1913)
+    ('promote', 4563)
 
     References
     ----------
@@ -174,7 +175,7 @@ class Gate:
             base,
             next_row,
             self.config.missing_is_negative,
-            self.config.clip,
+            float(self.config.clip),
             1.0 / self.config.level,
             self.config.max_events,
             self._cursor,
@@ -211,7 +212,7 @@ class Gate:
             f" against {figures.evidence_against:.2f} of {figures.bound:.2f}"
         )
         after = f"after {figures.events:,} events"
-        held_back = ", held back: without the clip it is not clearly better"
+        held_back = ", held back: not clearly better yet without the clip"
         is_held_back = figures.evidence >= figures.bound and self._cursor[VERDICT] != BETTER
         code = self._cursor[VERDICT]
         if code == OPEN:
@@ -238,7 +239,7 @@ STATE = ("cursor", "stakes", "sums")
 def events_needed(
     *, gain: float, variance: float, level: float = LEVEL, clip: float = CLIP, share: float = 0.95
 ) -> int:
-    """Judged events within which this share of challengers, at least, has the evidence to be promoted.
+    """Judged events within which this share of challengers, at least, is promoted.
 
     Of the clipped difference the mean is at least ``gain`` and the variance at most ``variance``, given what came
     before; nothing else is assumed, so the figure is often twice what is really needed.
@@ -247,26 +248,32 @@ def events_needed(
     Markov's inequality for the power -s of it, that fails with a chance of at most (K / level)^s r^n, where r is the
     expectation of (1 + l d)^-s. The third derivative of this function of d is negative, so of all laws on
     [-clip, clip] with that mean and variance the one with two values, -clip the lower, has the largest r (the parabola
-    through the two that touches at the upper one lies above the function). Hence n = (s log(K / level) -
-    log(1 - share)) / -log r, for the best gambler and the best s. The unclipped mean is two standard errors above 0
-    long before, unless the clip hides a harm.
+    through the two that touches at the upper one lies above the function). With half of the chance of failure, n =
+    (s log(K / level) - log((1 - share) / 2)) / -log r, for the best gambler and the best s.
+
+    With the other half the sum of differences exceeds 36 nats: the same with exp(-s d) for the function, if the clip
+    hides nothing. That their mean is two standard errors above 0 is all but certain by then, and not counted.
 
     Examples
     --------
     Two logits that differ by noise gain half of the variance:
 
     >>> events_needed(gain=0.01, variance=0.02), events_needed(gain=0.001, variance=0.002)
-    (9791, 97947)
+    (10539, 105434)
     """
     if not 0.0 < gain < clip or not 0.0 < variance <= (clip - gain) * (clip + gain):
         raise ValueError(f"no difference within {clip:g} nats has mean {gain:g} above 0 and variance {variance:g}")
     lowest = variance / (variance + (clip + gain) ** 2)  # chance of -clip
-    upper = (gain + variance / (clip + gain)) / clip
-    stake, s = FRACTIONS[:, None], np.geomspace(0.01, 30.0, 400)
-    falls = lowest * np.expm1(-s * np.log1p(-stake)) + (1.0 - lowest) * np.expm1(-s * np.log1p(stake * upper))
-    falls = np.where(falls < 0.0, falls, -np.finfo(float).tiny)  # that gambler loses
-    events = (s * math.log(BETS / level) - math.log1p(-share)) / -np.log1p(falls)
-    return math.ceil(events.min())
+    upper = gain + variance / (clip + gain)
+    stake, s = FRACTIONS[:, None] / clip, np.geomspace(1e-4, 30.0, 1_000)
+    doubt = -math.log((1.0 - share) / 2.0)
+
+    def events(target: float, at_lowest: NDArray[np.float64], at_upper: NDArray[np.float64]) -> float:
+        fall = lowest * np.expm1(at_lowest) + (1.0 - lowest) * np.expm1(at_upper)
+        return float(((s * target + doubt) / -np.log1p(np.where(fall < 0.0, fall, -1e-18))).min())
+
+    evidence = events(math.log(BETS / level), -s * np.log1p(-stake * clip), -s * np.log1p(stake * upper))
+    return math.ceil(max(evidence, events(kernels.WORST, s * clip, -s * upper)))
 
 
 def _mean(events: int, total: float, squares: float) -> tuple[float | None, float | None]:

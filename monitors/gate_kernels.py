@@ -22,6 +22,7 @@ FRACTIONS = 0.95 * 0.5 ** np.arange(8)  # of what a gambler owns, lost where the
 BETS = len(FRACTIONS)
 MOST_LOGIT = 36.0  # beyond it a probability is 1 in float64: no event costs more nats
 HELD_BACK = 2.0  # standard errors by which the mean that is not clipped must be above 0
+WORST = MOST_LOGIT  # nats that one more event may cost: the sum that is not clipped must be above it
 NEXT, EVENTS, CLIPPED, VERDICT = range(4)  # places in the cursor
 OPEN, BETTER, WORSE, SPENT = range(4)  # verdicts
 FOR, AGAINST = 0, 1  # rows of the stakes
@@ -38,9 +39,9 @@ def _loss(logit, positive):
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _is_better(events, sums):
-    """The mean that is not clipped is above 0, too, by so many standard errors."""
+    """Without the clip it is clearly better, too, and would stay so were the next event as bad as can be."""
     total = sums[SUM]
-    return total > 0.0 and total * total >= HELD_BACK * HELD_BACK * (sums[SQUARES] - total * total / events)
+    return total >= WORST and total * total >= HELD_BACK * HELD_BACK * (sums[SQUARES] - total * total / events)
 
 
 @njit(cache=True, error_model="numpy")

@@ -24,6 +24,7 @@ from riverd.config_alerts import CHANNELS
 from riverd.delivery.alertmanager import notice_of
 from riverd.engine import Engine, watermark_of
 from riverd.errors import StateMismatchError
+from riverd.lineage import lineage_of, metrics_at_birth
 from riverd.outgoing import parcels_of
 from riverd.predictions import BYTES as PREDICTION_BYTES
 from riverd.retraining import Retraining
@@ -42,7 +43,6 @@ from stream.source import Mark, Partition
 log = logging.getLogger("riverd")
 
 Arrays = Mapping[str, NDArray[Any]]
-VERSION = "0.1.0"
 ROW_BYTES, CELL_BYTES, SAID_BYTES = 54, 4, 4
 RINGS = ("panes", "traffic", "slices", "drift", "labelled")
 KINDS = ("rows", "status", "weights", "reference", "challenger", *RINGS)
@@ -68,6 +68,7 @@ class Capture:
     places: dict[str, list[int]]  # by ring
     number: int  # of the checkpoint
     config: Config
+    metrics: dict[str, float | None]  # of the longest window of final labels
 
     @property
     def header_has_challenger(self) -> bool:
@@ -92,7 +93,7 @@ class Capture:
         )
 
     def _snapshot(self, taken: Taken, reason: str) -> NewSnapshot:
-        lineage = {"positions": self.header["lanes"], "settings": self.header["settings"], "riverd": VERSION}
+        lineage = lineage_of(self.config, positions=self.header["lanes"], metrics=self.metrics)
         data = encode({"learned_from": self.header["settings"]}, taken.whole_state, compress=True)
         return NewSnapshot(
             taken.watermark, taken.reason or reason, lineage | dict(taken.born), data, promoted=taken.promoted
@@ -206,6 +207,7 @@ class Checkpointer:
             places,
             number,
             engine.config,
+            metrics_at_birth(engine) if snapshots else {},
         )
 
     def saved(self, capture: Capture) -> None:

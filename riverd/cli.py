@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from riverd.retrain_commands import RETRAIN_COMMANDS, add_retrain_commands
+from riverd.snapshot_commands import SNAPSHOT_COMMANDS, add_snapshot_commands
 from riverd.start_commands import START_COMMANDS, add_start_commands
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     _running(labels)
     _json(labels)
     add_retrain_commands(commands)
+    add_snapshot_commands(commands)
     add_start_commands(commands)
     return top
 
@@ -190,12 +192,15 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
+    from riverd.errors import RiverdError
     from riverd.load_config import load_config
     from riverd.replay import replay
     from riverd.time_ranges import Stretch
 
     config = load_config(options.config)
     begin, end = _moment("--from", options.begin), _moment("--to", options.end)
+    if begin is not None and end is not None and begin >= end:
+        raise RiverdError(f"--to {options.end} is not after --from {options.begin}.\n  Write the earlier time first.")
     stretch = Stretch(begin, end, tuple(_range("--exclude", text) for text in options.exclude))
     if options.compare is not None:
         return _compare(options, config, stretch)
@@ -314,6 +319,7 @@ _COMMANDS = {
     "learning": _learning,
     "labels": _labels,
     **RETRAIN_COMMANDS,
+    **SNAPSHOT_COMMANDS,
     **START_COMMANDS,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ LOOK_S = 0.1
 
 
 @contextmanager
-def existing_store(config_path: Path) -> Iterator[tuple[Config, Store]]:
+def existing_store(config_path: Path) -> Generator[tuple[Config, Store]]:
     """The config and its store; raises RiverdError where there is none yet."""
     from riverd.service import open_store
 

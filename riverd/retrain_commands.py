@@ -61,7 +61,7 @@ def add_retrain_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     _wait(retrain, default=WAIT_S)
     retrain.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
 
-    actions = retrain.add_subparsers(dest="action", metavar="")
+    actions = retrain.add_subparsers(dest="action", title="instead", metavar="ACTION")
     listing = actions.add_parser("list", help="what was decided, the newest first", description="What was decided.")
     listing.add_argument("--limit", type=_count, default=50, metavar="N", help="at most so many (%(default)s)")
     cancel = actions.add_parser("cancel", help="give up the one that goes on", description="Give it up.")

@@ -63,15 +63,17 @@ def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *,
     return number
 
 
-def prune_snapshots(connection: Connection, model: str) -> None:
-    """Keep the newest 48."""
-    newest = select(snapshots.c.number).where(snapshots.c.model == model).order_by(snapshots.c.number.desc())
-    connection.execute(
-        delete(snapshots).where(
-            snapshots.c.model == model,
-            snapshots.c.number <= newest.limit(1).offset(KEEP).scalar_subquery(),
-        )
-    )
+def prune_snapshots(connection: Connection, model: str, *, keep: int = KEEP) -> list[int]:
+    """Keep the newest ``keep``, those that were promoted, and what any of these goes on from; return those deleted."""
+    query = select(snapshots.c.number, snapshots.c.promoted_at, snapshots.c.lineage)
+    rows = connection.execute(query.where(snapshots.c.model == model).order_by(snapshots.c.number.desc())).all()
+    lineages = {row.number: msgspec.json.decode(row.lineage, type=dict[str, Any]) for row in rows}
+    kept = {row.number for place, row in enumerate(rows) if place < keep or row.promoted_at is not None}
+    in_use = {lineages[number].get(of) for number in kept for of in ("parent", "start")}
+    gone = sorted(lineages.keys() - kept - in_use)
+    if gone:
+        connection.execute(delete(snapshots).where(snapshots.c.model == model, snapshots.c.number.in_(gone)))
+    return gone
 
 
 def read_snapshots(connection: Connection, model: str) -> list[Snapshot]:

@@ -29,7 +29,7 @@ from storage.load import Loaded, load
 from storage.requests import Request, add_request, read_open_requests, read_request
 from storage.retrains import StoredDecision, read_decisions
 from storage.settle import Doubt, settle
-from storage.snapshots import Snapshot, read_snapshot_data, read_snapshots
+from storage.snapshots import Snapshot, prune_snapshots, read_snapshot_data, read_snapshots
 
 
 def wall_clock() -> int:
@@ -259,6 +259,14 @@ class Store:
         """Return the data of a snapshot; raises NoSuchSnapshot or DamagedBlob."""
         with self.database.reading() as connection:
             return read_snapshot_data(connection, self.model, number)
+
+    def prune_snapshots(self, *, keep: int) -> list[int]:
+        """Delete all but the newest ``keep``, those promoted and those in use; return the numbers deleted.
+
+        It needs no lease: no state depends on them.
+        """
+        with self.database.writing() as connection:
+            return prune_snapshots(connection, self.model, keep=keep)
 
     def ask(self, what: str, arguments: Mapping[str, Any], *, keys: Sequence[str] = ()) -> tuple[int, bool]:
         """Ask something of the daemon; return the request's number, and False if its ``keys`` were all known already.

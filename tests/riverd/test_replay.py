@@ -170,6 +170,12 @@ def test_a_range_that_is_none_ends_with_1(project, text, capsys):
     assert capsys.readouterr().err.startswith(f"riverd: --exclude '{text}' ")
 
 
+def test_a_stretch_that_ends_before_it_begins_ends_with_1(project, capsys):
+    path = str(project())
+    assert main(["replay", "--json", "--from", "2013-01-02", "--to", "2013-01-01", "-c", path]) == 1
+    assert capsys.readouterr().err.startswith("riverd: --to 2013-01-01 is not after --from 2013-01-02.\n")
+
+
 # Against plain filtering of the messages: what is left out must act as if it had never been sent.
 
 MODES = [(learn, missing) for learn in ("arrival", "maturity") for missing in ("drop", "negative")]

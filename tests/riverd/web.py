@@ -53,8 +53,10 @@ def carried_out(status, command):
             return replace(status, paused_by="a command")
         case "resume":
             return replace(status, paused_by=None)
-        case _:
+        case "thaw":
             return replace(status, stalled_since=None)
+        case _:
+            return status
 
 
 class Answer:
@@ -93,8 +95,9 @@ async def ask(app, method, path, *, token=None, body=b"", headers=()):
 class Web:
     """The app without a process, on an engine that obeys at once unless it is deaf."""
 
-    def __init__(self, *, token="t0ken", guarded=False, document=DOCUMENT, deaf=False):
+    def __init__(self, *, token="t0ken", guarded=False, document=DOCUMENT, deaf=False, answer=None):
         self.now_s = 0.0
+        self.answer = answer
         self.commands = []
         self.deaf = deaf
         self.document = document
@@ -114,7 +117,12 @@ class Web:
         if not self.deaf:
             status = carried_out(self.document.status, command)
             self.document = replace(self.document, commands=command.number, status=status)
-            self._tasks.append(asyncio.get_running_loop().create_task(self.link.hear(to_line(self.document))))
+            self._say(self.document)
+            if command.what == "retrain":
+                self._say(self.answer(command))
+
+    def _say(self, message):
+        self._tasks.append(asyncio.get_running_loop().create_task(self.link.hear(to_line(message))))
 
     def ask(self, method, path, **how):
         return LOOP.run(ask(self.app, method, path, **how))
@@ -122,6 +130,10 @@ class Web:
     def change(self, state="paused", *, token="Bearer t0ken", body=None):
         body = json.dumps({"state": state}).encode() if body is None else body
         return self.ask("POST", "/learning", token=token, body=body, headers=[(b"content-type", b"application/json")])
+
+    def retrain(self, content, *, token="Bearer t0ken"):
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        return self.ask("POST", "/api/retrain", token=token, body=body)
 
     def thaw(self, *, token="Bearer t0ken"):
         return self.ask("POST", "/labels/thaw", token=token)
@@ -140,15 +152,17 @@ class Web:
 class Running:
     """A web process, and an engine of which there is only the status."""
 
-    def __init__(self, **how):
+    def __init__(self, asking=None, **how):
         self.status = STATUS
         self.obeyed = []
+        self.asking = asking
         self.host = WebHost(Listen("127.0.0.1", 0), obey=self.obey, **how)
         self.url = self.host.listen.url
 
     def obey(self, command):
         self.obeyed.append(command.what)
         self.status = carried_out(self.status, command)
+        return self.asking.ask(command) if command.what == "retrain" else None
 
     def poll(self):
         self.host.poll(lambda: self.status)

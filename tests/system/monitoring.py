@@ -63,7 +63,6 @@ def started(folder: Path, name: str, *arguments: str, **environment: str) -> Ite
 @contextmanager
 def alertmanager(folder: Path, hook: str, *, port: int | None = None, group_interval: str = "1s") -> Iterator[str]:
     """Its URL; it tells this hook at once that an alert fires, and within the interval that it is over."""
-    port = port or free_port()
     config = {
         "route": {
             "receiver": "hook", "group_by": ["alertname", "model", "rule"],
@@ -71,7 +70,15 @@ def alertmanager(folder: Path, hook: str, *, port: int | None = None, group_inte
         },
         "receivers": [{"name": "hook", "webhook_configs": [{"url": hook, "send_resolved": True}]}],
     }  # fmt: skip
-    (folder / "alertmanager.yml").write_text(json.dumps(config))  # JSON is YAML
+    with alertmanager_with(folder, json.dumps(config), port=port) as url:  # JSON is YAML
+        yield url
+
+
+@contextmanager
+def alertmanager_with(folder: Path, config: str, *, port: int | None = None) -> Iterator[str]:
+    """The URL of one with this config."""
+    port = port or free_port()
+    (folder / "alertmanager.yml").write_text(config, encoding="utf-8")
     options = (
         f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
         f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
