@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 from scipy.optimize import brentq
+from scipy.stats import binom
 
 from benchmarks.detector_streams import Flags, Floats, Rng, centre_of, drawn, sigmoid
 from benchmarks.learner_table import Grid, markdown, shown
@@ -185,6 +186,23 @@ def late_grid(runs: int, events: int) -> Grid:
     return Grid(f"Equal, labels late by what they are, {runs} runs each", ("base rate", "judged", *SHARES), rows)
 
 
+def opposite_grid(runs: int, events: int) -> Grid:
+    """The same two in ten times as many runs: differences of nearly two values use up most of the promise."""
+    rows, runs = [], 10 * runs
+    for r, rate in enumerate(RATES):
+        low, high = shift_pair(rate)
+        found = []
+        for seed in range(runs):
+            rng = np.random.default_rng([68, r, seed])
+            (true,) = logits(rng, events, rate)
+            found.append(judged(true + low, true + high, drawn(rng, true)))
+        promoted = sum(run.verdict == "promoted" for run in found)
+        most = int(binom.ppf(0.99, runs, LEVEL))
+        rows.append((f"{rate:.0%}", f"{promoted:,}", f"{most:,}", f"{promoted / runs:.1%}", *shares_of(found)[1:]))
+    header = ("base rate", "promoted", "99 % bound", "promoted", *SHARES[1:])
+    return Grid(f"Equal, one too low and one too high, {runs:,} runs each", header, rows)
+
+
 def judged_late(champion: Floats, challenger: Floats, label: Flags, came: Floats, config: GateConfig) -> Run:
     """Rows are asked for while the labels of others are awaited."""
     gate = Gate(config)
@@ -265,6 +283,7 @@ PARTS: dict[str, Callable[[int, int], Grid]] = {
     "worse": worse_grid,
     "later": later_grid,
     "late": late_grid,
+    "opposite": opposite_grid,
     "dependent": dependent_grid,
     "harm": harm_grid,
 }

@@ -121,11 +121,12 @@ def _show(options: argparse.Namespace, _: Config, store: Store) -> int:
     if options.json:
         print(json.dumps(known))
         return 0
-    lineage = known.pop("lineage")
-    settings = lineage.pop("settings", None)
-    for name, value in [*known.items(), *lineage.items()]:
+    settings = snapshot.lineage.get("settings") or {}
+    for name, value in (known | snapshot.lineage).items():
+        if name in ("lineage", "settings"):
+            continue
         print(f"{name:>14}  {plain(value if isinstance(value, str) else json.dumps(value))}")
-    print(f"{'model':>14}  {plain(json.dumps((settings or {}).get('model')))}")
+    print(f"{'model':>14}  {plain(json.dumps(settings.get('model')))}")
     return 0
 
 

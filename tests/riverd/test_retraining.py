@@ -33,7 +33,7 @@ class CopyTrainer:
         self.trained = None
         self.fault = None
 
-    def start(self, stretch, start):
+    def start(self, _, __):
         data = snapshot_bytes(self.engine.config, self.engine.parts.model)
         self.trained = Trained(None, 0, self.fault) if self.fault else Trained(data, 100)
 
@@ -107,7 +107,7 @@ def test_labels_asked_of_another_model_move_no_mixture_and_no_weight_becomes_nan
     retraining.cancel("it serves now")
     finish(engine)
     state = engine.parts.model.whole_state()
-    assert all(np.isfinite(array).all() for name, array in state.items() if name not in ("sample",))
+    assert all(np.isfinite(array).all() for name, array in state.items() if name != "sample")
     assert state["counters"][1] > 100
 
 
