@@ -1,6 +1,6 @@
 """The gate's promise, its power beside the number stated beforehand, and what breaks or hides: ``-m benchmarks.gate``.
 
-All streams are simulated, with fixed seeds. The whole takes about two minutes on one core, ``--quick`` some seconds.
+All streams are simulated, with fixed seeds. The whole takes about four minutes of one core, ``--quick`` some seconds.
 
     python -m benchmarks.gate --markdown tables.md
 """

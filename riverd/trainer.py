@@ -57,7 +57,7 @@ class Trainer(Protocol):
 
 
 class ProcessTrainer:
-    """A subprocess of low priority, in a session of its own, that ends when this process does.
+    """A subprocess of low priority that ends when this process does.
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ class ProcessTrainer:
         )
         (folder / "job").write_bytes(msgspec.json.encode(job))
         command = [sys.executable, "-P", "-c", PROGRAM, json.dumps(sys.path), str(folder / "job")]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+        # a group of its own: Ctrl-C is for the daemon; a session would make niceness count within that alone
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
         self.progress, self._received = Progress(), b""

@@ -11,6 +11,7 @@ from riverd.cli import main, parser
 from storage.checkpoint import Checkpoint
 from storage.requests import Done
 from storage.retrains import Decision
+from storage.snapshots import NewSnapshot
 from storage.store import Store
 from tests.riverd.streams import pairs, settings, split, to_toml, write
 from tests.system.page_commands import commands_of, links_of
@@ -90,6 +91,15 @@ def test_what_is_asked_for(store, told):
     }
 
 
+def test_it_goes_on_from_a_snapshot(store, told):
+    store.acquire()
+    store.load()
+    store.commit(Checkpoint(b"", snapshots=[NewSnapshot(0, "periodic", {}, b"model")]))
+    told("--wait", "0", "--start-from", "1")
+    [request] = store.open_requests()
+    assert request.arguments["start"] == 1
+
+
 def test_the_outcome_is_waited_for(daemon, capsys):
     daemon("retrain 1 has begun")
     assert main(["retrain"]) == 0
@@ -150,6 +160,7 @@ def test_what_stands_before_the_action_holds(store, told, home):
     [
         (["--from", "soon"], "--from 'soon' is not a time.\n"),
         (["--from", "2013-02-01", "--to", "2013-01-01"], "--from 2013-02-01 is not before --to 2013-01-01.\n"),
+        (["--from", "2013-02-01", "--to", "2013-02-01"], "--from 2013-02-01 is not before --to 2013-02-01.\n"),
         (["--exclude", "2013-01-01"], "--exclude '2013-01-01' is not a range of time.\n"),
         (["--start-from", "3"], "there is no snapshot 3, or none any more.\n  `riverd snapshots list` names them."),
     ],

@@ -117,6 +117,7 @@ def test_an_engine_that_says_nothing_is_not_asked_or_not_waited_for(monkeypatch)
     late = Answer(1, 7, is_new=True)
     deaf.hear(late)  # nobody waits for it any more
     assert deaf.ask("GET", "/status").code == 200
+    assert deaf.link._asked == {}
 
 
 def test_a_store_that_is_away_is_the_answer():
@@ -234,9 +235,37 @@ def test_what_a_web_process_asked_that_died_answers_nobody_else(monkeypatch):
         (number, old), (same_number, new) = asking.asked
         assert number == same_number == 1
         old.set_result(Answer(1, 99, is_new=True))
+        watched_s = time.monotonic()
+        running.until(lambda: time.monotonic() - watched_s > 0.5)
+        assert not answered.done()
         new.set_result(Answer(1, 7, is_new=True))
         running.until(answered.done)
         assert answered.result()["request"] == 7
+    finally:
+        running.host.close()
+
+
+def test_who_was_answered_first_is_told_first(monkeypatch):
+    monkeypatch.setenv("RIVERD_TOKEN", "t0ken")
+    asking = Slow()
+    running = Running(asking)
+
+    def post(fingerprint):
+        return json.loads(Client(running.url)._change("/api/retrain", payload(alert(fingerprint=fingerprint))))
+
+    try:
+        running.until(in_background(Client(running.url).status).done)
+        posted = []
+        for count in (1, 2):
+            posted.append(in_background(lambda count=count: post(str(count))))
+            running.until(lambda count=count: len(asking.asked) == count)
+        for first_asked in (1, 0):
+            number, answer = asking.asked[first_asked]
+            answer.set_result(Answer(number, 70 + number, is_new=True))
+            running.until(posted[first_asked].done)
+            assert posted[first_asked].result()["request"] == 70 + number
+            assert posted[0].done() == (first_asked == 0)
+        assert running.host._awaited == []
     finally:
         running.host.close()
 
