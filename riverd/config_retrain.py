@@ -17,5 +17,5 @@ class Retrain(Section):
     """Event time after the start of a retrain in which no alert begins another; a command does."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Chance, at most, that a challenger is promoted that is not better than the model that serves."""
-    max_events: Annotated[int, Field(ge=1_000)] = 100_000
+    max_events: Annotated[int, Field(ge=1_000)] = 200_000
     """A challenger that has not been promoted by so many judged events is given up."""
