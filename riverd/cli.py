@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from riverd.retrain_commands import RETRAIN_COMMANDS, add_retrain_commands
-from riverd.snapshot_commands import SNAPSHOT_COMMANDS, add_snapshot_commands
+from riverd.snapshot_options import SNAPSHOT_COMMANDS, add_snapshot_commands
 from riverd.start_commands import START_COMMANDS, add_start_commands
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ A command needs no web server for that, and a daemon that stands still finds it 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+import threading
+from collections import deque
 
 import msgspec
 
@@ -28,35 +28,46 @@ LOOK_S = 1.0
 
 
 class Requests:
-    """Looks into the database once a second; what was done is noted with the checkpoint that holds its effect."""
+    """Looks into the database once a second; what was done is noted with the checkpoint that holds its effect.
 
-    def __init__(
-        self,
-        store: Store,
-        engine: Engine,
-        retraining: Retraining,
-        *,
-        monotonic_s: Callable[[], float] = time.monotonic,
-    ) -> None:
+    It looks on a thread of its own: a server that hangs must not make the engine wait.
+    """
+
+    def __init__(self, store: Store, engine: Engine, retraining: Retraining) -> None:
         self._store = store
         self._engine = engine
         self._retraining = retraining
-        self._monotonic_s = monotonic_s
-        self._looked_s = float("-inf")
+        self._found: deque[list[Request]] = deque([self._look()], maxlen=1)
         self._done: set[int] = set()  # carried out, but their checkpoint may not be written yet
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep_looking, name="requests", daemon=True)
 
-    def poll(self) -> None:
-        """Between two steps: carry out what is open."""
-        now_s = self._monotonic_s()
-        if now_s - self._looked_s < LOOK_S:
-            return
-        self._looked_s = now_s
+    def start(self) -> None:
+        """Look again once a second, until ``close``."""
+        self._thread.start()
+
+    def close(self, *, within_s: float) -> None:
+        """Look no more; a look that a server keeps waiting is left behind."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(within_s)
+
+    def _keep_looking(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self._found.append(self._look())
+
+    def _look(self) -> list[Request]:
         try:
-            found = self._store.open_requests()
+            return self._store.open_requests()
         except StorageError as error:  # the writer finds out too, and says so
             log.debug("requests can't be read: %s", error)
+            return []
+
+    def poll(self) -> None:
+        """Between two steps: carry out what was found open."""
+        if not self._found:
             return
-        for request in found:
+        for request in self._found.pop():
             if request.number not in self._done:
                 self._done.add(request.number)
                 outcome = self._carry_out(request)

@@ -228,6 +228,7 @@ def run(
         )
         delivery.start()
         sender.start()
+        requested.start()
         try:
             _loop(
                 engine,
@@ -247,6 +248,7 @@ def run(
         finally:
             retraining.trainer.stop()
             writer.close()
+            requested.close(within_s=1.0)
             if web is not None:
                 web.close()
             asking.close()

@@ -21,7 +21,7 @@ MEGABYTES_64 = hashlib.shake_256(b"weights").digest(64_000_000)
 def test_a_snapshot_and_a_block_of_64_megabytes(open_store):
     store = open_store()
     snapshot = NewSnapshot(1, "hourly", {}, MEGABYTES_64)
-    store.commit(Checkpoint(b"1", [Block("weights", 0, MEGABYTES_64[::-1])], snapshot=snapshot))
+    store.commit(Checkpoint(b"1", [Block("weights", 0, MEGABYTES_64[::-1])], snapshots=[snapshot]))
     assert store.snapshot(1) == MEGABYTES_64
     assert store.load().blocks == {("weights", 0): MEGABYTES_64[::-1]}
 
