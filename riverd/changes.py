@@ -48,6 +48,11 @@ def changed_settings(config: Config, stored: Settings) -> list[Change]:
     ]
 
 
+def changed_model(config: Config, stored: Settings) -> list[Change]:
+    """Those of ``changed_settings`` that make a model's weights mean something else."""
+    return [change for change in changed_settings(config, stored) if change.key.startswith(("[model]", "[features]"))]
+
+
 def _fate(key: str) -> ChangeFate:
     if key in ANEW:
         return APPLIED

@@ -8,8 +8,7 @@ monitors' rings, ``panes``, ``traffic``, ``slices``, ``drift`` and ``labelled``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,86 +17,29 @@ from numpy.typing import NDArray
 from monitors.calibration_watch import EVIDENCE
 from monitors.slice_kernels import OTHER
 from riverd.alert_checks import BUILT_IN_ALERTS
+from riverd.capture import RINGS, Arrays, Capture
 from riverd.changes import APPLIED, Change, changed_settings
 from riverd.config import Config
 from riverd.config_alerts import CHANNELS
 from riverd.delivery.alertmanager import notice_of
 from riverd.engine import Engine, watermark_of
 from riverd.errors import StateMismatchError
-from riverd.lineage import lineage_of, metrics_at_birth
-from riverd.outgoing import parcels_of
+from riverd.lineage import metrics_at_birth
 from riverd.predictions import BYTES as PREDICTION_BYTES
 from riverd.retraining import Retraining
 from riverd.state_format import FORMAT, refuse_other_formats
 from riverd.unsaved import Taken, Unsaved
-from storage.arrays import decode, encode
-from storage.blocks import Block
-from storage.checkpoint import Checkpoint
+from storage.arrays import decode
 from storage.load import Loaded
 from storage.outbox import Notice
-from storage.snapshots import NewSnapshot
 from stream.records import AlertChange
 from stream.rows import SEGMENT
 from stream.source import Mark, Partition
 
 log = logging.getLogger("riverd")
 
-Arrays = Mapping[str, NDArray[Any]]
 ROW_BYTES, CELL_BYTES, SAID_BYTES = 54, 4, 4
-RINGS = ("panes", "traffic", "slices", "drift", "labelled")
 KINDS = ("rows", "status", "weights", "reference", "challenger", *RINGS)
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Copies of all that a checkpoint will hold, taken between two steps; nothing of it changes any more."""
-
-    header: dict[str, Any]
-    small: Arrays
-    notices: list[Notice]
-    blocks: dict[tuple[str, int], Arrays | None]  # None: no longer needed
-    unsaved: Unsaved
-    snapshots: list[Taken]
-    with_snapshot: bool  # a periodic one is among them
-    version: int  # of the rows
-    status: dict[int, NDArray[np.uint8]]  # by segment, as captured
-    runs: list[tuple[int, int]]
-    weight_blocks: list[int]
-    reference_blocks: list[int]
-    challenger_blocks: list[int]
-    places: dict[str, list[int]]  # by ring
-    number: int  # of the checkpoint
-    config: Config
-    metrics: dict[str, float | None]  # of the longest window of final labels
-
-    @property
-    def header_has_challenger(self) -> bool:
-        return any(name.startswith("challenger/") for name in self.small)
-
-    def encode(self, reason: str) -> Checkpoint:
-        """The bytes to be stored."""
-        return Checkpoint(
-            state=encode(self.header, self.small, compress=True),
-            blocks=[
-                Block(kind, number, None if arrays is None else encode({}, arrays, compress=kind in RINGS))
-                for (kind, number), arrays in self.blocks.items()
-            ],
-            alerts=self.unsaved.alerts,
-            dead_letters=self.unsaved.dead_letters,
-            snapshots=[self._snapshot(taken, reason) for taken in self.snapshots],
-            notices=self.notices,
-            history=self.unsaved.history,
-            outgoing=parcels_of(self.config, self.unsaved, checkpoint=self.number),
-            decisions=self.unsaved.decisions,
-            done=self.unsaved.done,
-        )
-
-    def _snapshot(self, taken: Taken, reason: str) -> NewSnapshot:
-        lineage = lineage_of(self.config, positions=self.header["lanes"], metrics=self.metrics)
-        data = encode({"learned_from": self.header["settings"]}, taken.whole_state, compress=True)
-        return NewSnapshot(
-            taken.watermark, taken.reason or reason, lineage | dict(taken.born), data, promoted=taken.promoted
-        )
 
 
 class Checkpointer:

@@ -15,6 +15,8 @@ class Retrain(Section):
 
     cool_down: Duration = UNITS_US["d"]
     """Event time after the start of a retrain in which no alert begins another; a command does."""
+    history: Duration | None = None
+    """How much of the past a challenger learns, in event time before its retrain began; without it, all there is."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.05
     """Chance, at most, that a challenger is promoted that is not better than the model that serves."""
     max_events: Annotated[int, Field(ge=1_000)] = 200_000

@@ -15,13 +15,13 @@ from riverd.unsaved import Taken
 log = logging.getLogger("riverd")
 
 
-def promote_challenger(engine: Engine, reason: str, tick_us: int) -> None:
+def promote_challenger(engine: Engine, name: str, tick_us: int) -> None:
     """Have the challenger serve and learn from the next record on; both models are kept as snapshots."""
     assert engine.challenger is not None
-    parts = engine.parts
+    parts, reason = engine.parts, f"promotion of {name}"
     _keep(engine, f"before the {reason}", tick_us)
     parts.table.end_shadow(promoted=True)
-    _put_in_place(engine, engine.challenger.model.whole_state(), reason, tick_us)
+    _put_in_place(engine, engine.challenger.model.whole_state(), reason, tick_us, parent=name)
 
 
 def put_snapshot_in_place(engine: Engine, whole_state: Mapping[str, NDArray[Any]], reason: str, *, of: int) -> None:
@@ -42,7 +42,7 @@ def _keep(engine: Engine, reason: str, at_us: int) -> None:
 
 
 def _put_in_place(
-    engine: Engine, whole_state: Mapping[str, NDArray[Any]], reason: str, at_us: int, parent: int | None = None
+    engine: Engine, whole_state: Mapping[str, NDArray[Any]], reason: str, at_us: int, *, parent: int | str
 ) -> None:
     parts = engine.parts
     assert isinstance(parts.model, StreamModel)
@@ -51,8 +51,7 @@ def _put_in_place(
     parts.drift.reset_reference()
     parts.watch.reset()
     parts.rules.forget_references()
-    born = {} if parent is None else {"parent": parent}
-    engine.unsaved.snapshots.append(Taken(reason, parts.model.whole_state(), at_us, promoted=True, born=born))
+    engine.unsaved.snapshots.append(Taken(reason, parts.model.whole_state(), at_us, promoted=True, parent=parent))
     log.warning("%s: from row %d on, at position %s", reason, parts.table.next, _positions(engine))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ from riverd.inspection.check_state import database_path
 from riverd.load_config import load_config
 from riverd.screen.notation import plain
 from storage.requests import Request
+from storage.snapshots import Snapshot
 from storage.store import Store
 
 LOOK_S = 0.1
 
 
 @contextmanager
-def existing_store(config_path: Path) -> Generator[tuple[Config, Store]]:
-    """The config and its store; raises RiverdError where there is none yet."""
+def existing_store(config_path: Path, *, create: bool = False) -> Generator[tuple[Config, Store]]:
+    """The config and its store; raises RiverdError where there is none yet, unless one may be made."""
     from riverd.service import open_store
 
     config = load_config(config_path)
     path = database_path(config, config_path)
-    if path is not None and not path.exists():
+    if path is not None and not path.exists() and not create:
         raise RiverdError(
             f"{path} does not exist yet: riverd has learned nothing.\n  Run it first:  riverd run -c {config_path}"
         )
@@ -37,6 +39,30 @@ def existing_store(config_path: Path) -> Generator[tuple[Config, Store]]:
         yield config, store
     finally:
         store.close()
+
+
+def find_snapshot(store: Store, number: int) -> Snapshot:
+    """What is known of it; raises NoSuchSnapshot, with what is kept, and DamagedBlob."""
+    store.snapshot(number)
+    return next(snapshot for snapshot in store.snapshots() if snapshot.number == number)
+
+
+def known_of(snapshot: Snapshot) -> dict[str, Any]:
+    """As the commands print it in JSON."""
+    return {
+        "number": snapshot.number,
+        "created_at": _text(snapshot.created_at),
+        "watermark": _text(snapshot.watermark),
+        "checkpoint": snapshot.checkpoint,
+        "reason": snapshot.reason,
+        "promoted_at": None if snapshot.promoted_at is None else _text(snapshot.promoted_at),
+        "sha256": snapshot.sha256,
+        "lineage": snapshot.lineage,
+    }
+
+
+def _text(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
 
 
 def ask(store: Store, what: str, arguments: Mapping[str, Any], *, wait_s: float, as_json: bool) -> int:

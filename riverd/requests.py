@@ -12,7 +12,7 @@ from collections import deque
 import msgspec
 
 from models.stream_model import StreamModel
-from riverd.changes import changed_settings
+from riverd.changes import changed_model
 from riverd.engine import Engine, watermark_of
 from riverd.replacement import put_snapshot_in_place
 from riverd.retraining import Order, Retraining
@@ -108,12 +108,13 @@ class Requests:
             header, whole_state = decode(self._store.snapshot(number))
         except StorageError as error:
             return f"refused: {error}"
-        changes = changed_settings(self._engine.config, header["learned_from"])
+        changes = changed_model(self._engine.config, header["learned_from"])
         if changes:
             return f"refused: snapshot {number} was learned under other settings ({changes[0].key})"
         done = "rolled back" if request.what == "rollback" else "promoted"
         name = "rollback" if request.what == "rollback" else "promotion"
         put_snapshot_in_place(self._engine, whole_state, f"{name} to snapshot {number}", of=number)
+        self._retraining.champion_replaced()
         reason = str(request.arguments.get("reason") or "by a command")
         self._retraining.decided(Decision(done, reason, at_us, None, {"snapshot": number}))
         paused = self._engine.paused_by

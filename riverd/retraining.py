@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.stream_model import StreamModel
 from riverd.challenger import hand_over, restored_challenger
 from riverd.config import Config
 from riverd.durations import format_duration
@@ -32,6 +33,10 @@ from stream.timestamps import to_text
 log = logging.getLogger("riverd")
 
 KEPT = 100
+SAME = (
+    "it is the model that serves, bit for bit: all that history teaches is learned already. "
+    "[retrain] history, or --from and --exclude, have it learn something else"
+)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +57,10 @@ class Going(msgspec.Struct, frozen=True, kw_only=True):
     order: Order
     to_us: int | None  # it learns what was merged before
     in_shadow_since: int | None = None  # event time; None: it is still trained
+
+    @property
+    def name(self) -> str:
+        return f"retrain {self.number}"
 
 
 class Retraining:
@@ -118,6 +127,9 @@ class Retraining:
             return f"refused: {refusal}"
         self.number += 1
         to_us = at_us if order.to_us is None else order.to_us
+        history_us = self._config.retrain.history
+        if order.from_us is None and order.start is None and to_us is not None and history_us is not None:
+            order = msgspec.structs.replace(order, from_us=to_us - history_us)
         self.going = Going(number=self.number, order=order, to_us=to_us)
         self.begun_us = at_us
         log.warning("retrain %d begins: %s", self.number, order.reason)
@@ -134,6 +146,13 @@ class Retraining:
         number = self.going.number
         self._end("cancelled", reason, watermark_of(self._engine.parts))
         return f"retrain {number} is cancelled"
+
+    def champion_replaced(self) -> None:
+        """Judge a challenger in shadow against the model that serves now."""
+        challenger = self._engine.challenger
+        if self.going is not None and challenger is not None:
+            challenger.gate.begin(self._engine.parts.table.next)
+            log.warning("%s is judged anew, against the model that serves now", self.going.name)
 
     def _refusal(self, order: Order, at_us: int | None) -> str | None:
         if self.going is not None:
@@ -171,11 +190,16 @@ class Retraining:
         assert self.going is not None
         parts = self._engine.parts
         whole_state = decode(data)[1]
+        if is_same_model(whole_state, parts.model):
+            self._end("rejected", SAME, tick_us)
+            return
         self._engine.challenger = hand_over(self._config, parts.table, whole_state)
         self.going = msgspec.structs.replace(self.going, in_shadow_since=tick_us)
         order = self.going.order
         taken = Taken(
-            reason=f"retrain {self.going.number}",
+            reason=self.going.name,
+            line=self.going.name,
+            parent=order.start,
             whole_state=whole_state,
             watermark=self.going.to_us or tick_us,
             born={
@@ -199,7 +223,7 @@ class Retraining:
         reason = challenger.gate.reason
         if verdict == "promote":
             assert self.going is not None
-            promote_challenger(self._engine, f"promotion of retrain {self.going.number}", tick_us)
+            promote_challenger(self._engine, self.going.name, tick_us)
             self._end("promoted", reason, tick_us)
         else:
             self._end("rejected", reason, tick_us)
@@ -274,3 +298,10 @@ class Retraining:
             self._start_worker(None if order.start is None else self._snapshot(order.start))
         except Exception as error:
             self._end("failed", str(error), watermark_of(self._engine.parts))
+
+
+def is_same_model(whole_state: Mapping[str, NDArray[Any]], model: object) -> bool:
+    """Whether both say the same from here on, whatever they are asked and taught."""
+    assert isinstance(model, StreamModel)
+    serving = model.whole_state()
+    return all(np.array_equal(whole_state[name], array) for name, array in serving.items() if name != "ahead")

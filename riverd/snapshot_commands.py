@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +12,12 @@ from models.published import state_of
 from models.state import ASKED, LEARNED
 from riverd.config import Config
 from riverd.errors import RiverdError
-from riverd.request_commands import ask, existing_store
-from riverd.screen.notation import count, figure, moment, plain
-from riverd.time_ranges import Stretch, parse_moment
+from riverd.request_commands import ask, existing_store, find_snapshot, known_of
+from riverd.screen.notation import figure, moment, plain
+from riverd.snapshot_diff import diff
+from riverd.snapshot_files import export, import_
+from riverd.snapshot_verify import verify
+from riverd.time_ranges import parse_moment
 from storage.alerts import Alert
 from storage.arrays import decode
 from storage.errors import DamagedBlob
@@ -26,14 +27,14 @@ from storage.store import Store
 
 def snapshots(options: argparse.Namespace) -> int:
     """Carry out the one that is asked for."""
-    with existing_store(options.config) as (config, store):
+    with existing_store(options.config, create=options.what == "import") as (config, store):
         return _COMMANDS[options.what](options, config, store)
 
 
 def _list(options: argparse.Namespace, _: Config, store: Store) -> int:
     found = store.snapshots()
     if options.json:
-        print(json.dumps([_known(snapshot) for snapshot in found]))
+        print(json.dumps([known_of(snapshot) for snapshot in found]))
         return 0
     if not found:
         print("No snapshot was taken yet.")
@@ -45,28 +46,6 @@ def _list(options: argparse.Namespace, _: Config, store: Store) -> int:
             f"{plain(snapshot.reason)}{promoted}"
         )
     return 0
-
-
-def _known(snapshot: Snapshot) -> dict[str, Any]:
-    return {
-        "number": snapshot.number,
-        "created_at": _text(snapshot.created_at),
-        "watermark": _text(snapshot.watermark),
-        "checkpoint": snapshot.checkpoint,
-        "reason": snapshot.reason,
-        "promoted_at": None if snapshot.promoted_at is None else _text(snapshot.promoted_at),
-        "sha256": snapshot.sha256,
-        "lineage": snapshot.lineage,
-    }
-
-
-def _text(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat()
-
-
-def _of(store: Store, number: int) -> Snapshot:
-    store.snapshot(number)  # says what is kept where this one is not, and finds damage
-    return next(snapshot for snapshot in store.snapshots() if snapshot.number == number)
 
 
 def _learned(data: bytes) -> dict[str, int]:
@@ -81,8 +60,8 @@ def _learned(data: bytes) -> dict[str, int]:
 
 
 def _show(options: argparse.Namespace, _: Config, store: Store) -> int:
-    snapshot = _of(store, options.number)
-    known = _known(snapshot) | _learned(store.snapshot(snapshot.number))
+    snapshot = find_snapshot(store, options.number)
+    known = known_of(snapshot) | _learned(store.snapshot(snapshot.number))
     if options.json:
         print(json.dumps(known))
         return 0
@@ -95,73 +74,8 @@ def _show(options: argparse.Namespace, _: Config, store: Store) -> int:
     return 0
 
 
-def _diff(options: argparse.Namespace, _: Config, store: Store) -> int:
-    pair = [_of(store, number) for number in (options.number, options.other)]
-    states = [decode(store.snapshot(snapshot.number))[1] for snapshot in pair]
-    lineages = [snapshot.lineage for snapshot in pair]
-    names = sorted(lineages[0].keys() | lineages[1].keys())
-    differs = {
-        name: [lineage.get(name) for lineage in lineages]
-        for name in names
-        if lineages[0].get(name) != lineages[1].get(name)
-    }
-    slots = [set(np.asarray(state["slots"]).tolist()) for state in states]
-    places = {"both": len(slots[0] & slots[1]), "first": len(slots[0] - slots[1]), "second": len(slots[1] - slots[0])}
-    if options.json:
-        print(json.dumps({"lineage": differs, "slots": places}))
-        return 0
-    for name, (one, other) in differs.items():
-        print(f"{name:>14}  {plain(json.dumps(one))[:200]}\n{'':>14}  {plain(json.dumps(other))[:200]}")
-    print(f"{'slots':>14}  {count(places['both'])} in both, {count(places['first'])} in {options.number} alone, "
-          f"{count(places['second'])} in {options.other} alone")  # fmt: skip
-    return 0
-
-
-def _verify(options: argparse.Namespace, config: Config, store: Store) -> int:
-    from riverd.retrain_replay import train
-
-    numbers = options.numbers or [snapshot.number for snapshot in store.snapshots()]
-    verdicts: dict[int, str] = {}
-    for number in numbers:
-        try:
-            snapshot, data = _of(store, number), store.snapshot(number)
-            decode(data)
-        except DamagedBlob as error:
-            verdicts[number] = f"damaged: {error}"
-            continue
-        lineage = snapshot.lineage
-        if lineage.get("born") != "replay":
-            verdicts[number] = "bytes intact; not verifiable: it was learned live"
-            continue
-        if lineage["settings"] != config.learned_from:
-            verdicts[number] = "bytes intact; not verifiable: riverd.toml says something else now"
-            continue
-        from_us, to_us = lineage["range"]
-        excluded = tuple((begin, end) for begin, end in lineage["excluded"])
-        start = None if lineage["start"] is None else store.snapshot(lineage["start"])
-        again, _ = train(config, options.config, Stretch(from_us, to_us, excluded), start=start)
-        same = _same(again, data)
-        verdicts[number] = "rebuilt, the same to the byte" if same else "DIFFERS from what a replay makes now"
-    if options.json:
-        print(json.dumps({str(number): verdict for number, verdict in verdicts.items()}))
-    else:
-        for number, verdict in verdicts.items():
-            print(f"{number:>6}  {plain(verdict)}")
-    return int(any(verdict.startswith(("damaged", "DIFFERS")) for verdict in verdicts.values()))
-
-
-def _same(one: bytes, other: bytes) -> bool:
-    """Compressed bytes depend on the library; what is in them does not."""
-    (header, state), (other_header, other_state) = decode(one), decode(other)
-    return (
-        header == other_header
-        and state.keys() == other_state.keys()
-        and all(state[name].tobytes() == other_state[name].tobytes() for name in state)
-    )
-
-
 def _promote(options: argparse.Namespace, _: Config, store: Store) -> int:
-    _of(store, options.number)
+    find_snapshot(store, options.number)
     arguments = {"snapshot": options.number}
     return ask(store, "promote", arguments, wait_s=options.wait, as_json=options.json)
 
@@ -184,7 +98,7 @@ def _rollback(options: argparse.Namespace, _: Config, store: Store) -> int:
                 "  Give a number of `riverd snapshots list`, or --before TIME."
             )
     else:
-        _of(store, number)
+        find_snapshot(store, number)
     return ask(store, "rollback", {"snapshot": number}, wait_s=options.wait, as_json=options.json)
 
 
@@ -222,9 +136,11 @@ def _prune(options: argparse.Namespace, _: Config, store: Store) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Config, Store], int]] = {
     "list": _list,
     "show": _show,
-    "diff": _diff,
-    "verify": _verify,
+    "diff": diff,
+    "verify": verify,
     "promote": _promote,
     "rollback": _rollback,
+    "export": export,
+    "import": import_,
     "prune": _prune,
 }

@@ -20,6 +20,8 @@ def add_snapshot_commands(commands: Any) -> None:
         ("verify", "any", "check bytes, and make again what a replay taught; all of them if none is named"),
         ("promote", "one", "have one serve and learn from the next record on"),
         ("rollback", "maybe", "the same after an incident; left out: the newest from before what fires now began"),
+        ("export", "one", "write one to a file, to keep it or to take it elsewhere"),
+        ("import", None, "add one from such a file; it serves only once it is promoted"),
         ("prune", None, "forget old ones; what was promoted, and what is in use, stays"),
     ):
         command = what.add_parser(name, help=words)
@@ -33,6 +35,10 @@ def add_snapshot_commands(commands: Any) -> None:
             command.add_argument("--before", metavar="TIME", help="the newest that had learned nothing from then on")
         elif numbers == "any":
             command.add_argument("numbers", type=int, nargs="*")
+        if name in ("export", "import"):
+            command.add_argument("file", type=Path)
+        if name == "export":
+            command.add_argument("--force", action="store_true", help="replace the file if it is there")
         if name in ("promote", "rollback"):
             command.add_argument("--wait", type=float, default=WAIT_S, metavar="SECONDS", help="(%(default)g)")
         if name == "prune":

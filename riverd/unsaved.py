@@ -24,7 +24,9 @@ class Taken:
     whole_state: Mapping[str, NDArray[np.generic]]
     watermark: int
     promoted: bool = False
-    born: Mapping[str, Any] = field(default_factory=dict)  # of its lineage: a replay's range, a parent
+    born: Mapping[str, Any] = field(default_factory=dict)  # of its lineage: a replay's range
+    line: str | None = None  # of which model it is, as ``NewSnapshot`` has it
+    parent: int | str | None = None
 
 
 @dataclass(slots=True)

@@ -140,7 +140,7 @@ def commit(
     number = follows + 1
     if len({(block.kind, block.number) for block in checkpoint.blocks}) < len(checkpoint.blocks):
         raise ValueError(f"{model}, checkpoint {number}: a block is given twice")
-    _refuse_too_large(model, checkpoint)
+    refuse_too_large(model, state=checkpoint.state, blocks=checkpoint.blocks, snapshots=checkpoint.snapshots)
     snapshot = None
     new = new_versions(checkpoint.blocks, checkpoint=number)  # hashes all of it, so not in the transaction
     reached("checkpoint.begin")
@@ -203,10 +203,13 @@ def commit(
     return Committed(number=number, bytes=checkpoint.size_bytes, snapshot=snapshot)
 
 
-def _refuse_too_large(model: str, checkpoint: Checkpoint) -> None:
-    sizes = {"the state": len(checkpoint.state)}
-    sizes |= {f"block {block.kind} {block.number}": len(block.data or b"") for block in checkpoint.blocks}
-    sizes |= {f"snapshot {taken.reason!r}": len(taken.data) for taken in checkpoint.snapshots}
+def refuse_too_large(
+    model: str, *, state: bytes = b"", blocks: Sequence[Block] = (), snapshots: Sequence[NewSnapshot] = ()
+) -> None:
+    """Raise TooLarge if the database would not take one of them."""
+    sizes = {"the state": len(state)}
+    sizes |= {f"block {block.kind} {block.number}": len(block.data or b"") for block in blocks}
+    sizes |= {f"snapshot {taken.reason!r}": len(taken.data) for taken in snapshots}
     what, size = max(sizes.items(), key=itemgetter(1))
     if size > LARGEST:
         raise TooLarge(

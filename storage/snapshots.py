@@ -27,6 +27,8 @@ class NewSnapshot:
     lineage: Mapping[str, Any]  # JSON-able: where it comes from
     data: bytes
     promoted: bool = False
+    line: str | None = None  # of which model it is, as "retrain 3"; None: of the one that serves
+    parent: int | str | None = None  # its number, or that of whose line it is the newest; None: of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,13 @@ class Snapshot:
 
 def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *, checkpoint: int, at: int) -> int:
     """Store it under the next number, which is returned."""
-    number = (connection.scalar(select(func.max(snapshots.c.number)).where(snapshots.c.model == model)) or 0) + 1
+    of_model = select(snapshots.c.number).where(snapshots.c.model == model).order_by(snapshots.c.number.desc()).limit(1)
+    connection.scalar(of_model.with_for_update())  # an import and a checkpoint at once: one waits for the other
+    number = (connection.scalar(of_model) or 0) + 1
+    parent = snapshot.parent
+    if not isinstance(parent, int):
+        line = snapshot.line if parent is None else parent
+        parent = connection.scalar(of_model.where(snapshots.c.line == line))  # no line: IS NULL
     connection.execute(
         insert(snapshots).values(
             model=model,
@@ -54,10 +62,11 @@ def write_snapshot(connection: Connection, model: str, snapshot: NewSnapshot, *,
             checkpoint=checkpoint,
             watermark=index(snapshot.watermark),
             reason=snapshot.reason,
-            lineage=msgspec.json.encode(snapshot.lineage).decode(),
+            lineage=msgspec.json.encode({**snapshot.lineage, "parent": parent}).decode(),
             sha256=sha256_of(snapshot.data),
             data=snapshot.data,
             promoted_at=at if snapshot.promoted else None,
+            line=snapshot.line,
         )
     )
     return number

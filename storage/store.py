@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from storage.alerts import Alert, read_alerts
 from storage.blocks import sha256_of
-from storage.checkpoint import Checkpoint, Committed, commit
+from storage.checkpoint import Checkpoint, Committed, commit, refuse_too_large
 from storage.database import Database, open_database
 from storage.deadletters import (
     StoredDeadLetter,
@@ -29,7 +29,7 @@ from storage.load import Loaded, load
 from storage.requests import Request, add_request, read_open_requests, read_request
 from storage.retrains import StoredDecision, read_decisions
 from storage.settle import Doubt, settle
-from storage.snapshots import Snapshot, prune_snapshots, read_snapshot_data, read_snapshots
+from storage.snapshots import NewSnapshot, Snapshot, prune_snapshots, read_snapshot_data, read_snapshots, write_snapshot
 
 
 def wall_clock() -> int:
@@ -267,6 +267,16 @@ class Store:
         """
         with self.database.writing() as connection:
             return prune_snapshots(connection, self.model, keep=keep)
+
+    def add_snapshot(self, snapshot: NewSnapshot) -> int:
+        """Add one that comes from elsewhere; return its number. It needs no lease: no state depends on it, and it stays
+        whatever checkpoints turn out to be damaged.
+
+        Raises TooLarge if the database would not take it.
+        """
+        refuse_too_large(self.model, snapshots=[snapshot])
+        with self.database.writing() as connection:
+            return write_snapshot(connection, self.model, snapshot, checkpoint=0, at=self._now())
 
     def ask(self, what: str, arguments: Mapping[str, Any], *, keys: Sequence[str] = ()) -> tuple[int, bool]:
         """Ask something of the daemon; return the request's number, and False if its ``keys`` were all known already.

@@ -68,6 +68,7 @@ snapshots = Table(
     Column("sha256", String(64), nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("promoted_at", BigInteger),  # wall clock; NULL: it never was
+    Column("line", Text),  # of which model, as "retrain 3"; NULL: of the one that serves
 )
 
 alerts = Table(

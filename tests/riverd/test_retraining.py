@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from riverd import retraining as retraining_module
 from riverd.checkpointing import Checkpointer
 from riverd.replacement import promote_challenger, put_snapshot_in_place
 from riverd.retrain_replay import snapshot_bytes
 from riverd.retrain_worker import Progress
-from riverd.retraining import Order, Retraining
+from riverd.retraining import Order, Retraining, is_same_model
 from riverd.trainer import Trained
 from storage.store import Store
 from stream.memory import MemorySource
@@ -22,6 +23,12 @@ def config_of(kind="ftrl", **more):
     return config(model={"kind": kind}, source={"poll_records": 10}, **more)
 
 
+@pytest.fixture(autouse=True)
+def copies_are_judged(monkeypatch):
+    """A challenger that is the model that serves is rejected at once; most tests here want it in shadow."""
+    monkeypatch.setattr(retraining_module, "is_same_model", lambda *_: False)
+
+
 class CopyTrainer:
     """Trains in no time what the model that serves has learned."""
 
@@ -29,11 +36,13 @@ class CopyTrainer:
     running = False
 
     def __init__(self, engine):
+        self.stretch = None
         self.engine = engine
         self.trained = None
         self.fault = None
 
-    def start(self, _, __):
+    def start(self, stretch, _):
+        self.stretch = stretch
         data = snapshot_bytes(self.engine.config, self.engine.parts.model)
         self.trained = Trained(None, 0, self.fault) if self.fault else Trained(data, 100)
 
@@ -91,12 +100,12 @@ def test_a_promoted_copy_serves_and_learns_as_the_model_before_did():
     engine, retraining = begun(config_of("ftrl"))
     for _ in range(5):
         engine.step()
-    promote_challenger(engine, "promotion", engine.parts.joiner.watermark)
+    promote_challenger(engine, "retrain 1", engine.parts.joiner.watermark)
     retraining.cancel("it serves now")
     finish(engine)
     assert engine.parts.model.sha256 == run(TOPICS, config_of("ftrl")).parts.model.sha256
     before, after = engine.unsaved.snapshots[-2:]
-    assert (before.reason, before.promoted, after.promoted) == ("before the promotion", False, True)
+    assert (before.reason, before.promoted, after.promoted) == ("before the promotion of retrain 1", False, True)
 
 
 def test_labels_asked_of_another_model_move_no_mixture_and_no_weight_becomes_nan():
@@ -186,6 +195,44 @@ def test_an_alert_begins_one():
     assert engine.unsaved.decisions[0].reason == "alert loss fires"
 
 
+@pytest.mark.parametrize("kind", ["ftrl", "mixture"])
+def test_the_model_that_serves_is_not_judged_against_itself(kind, monkeypatch):
+    monkeypatch.setattr(retraining_module, "is_same_model", is_same_model)
+    engine = engine_on(MemorySource(TOPICS), config_of(kind))
+    retraining = retraining_of(engine)
+    for _ in range(20):
+        engine.step()
+    at_us = engine.parts.joiner.watermark
+    retraining.ask(BY_HAND, at_us=at_us)
+    assert decisions(engine) == ["started", "rejected"]
+    assert engine.unsaved.decisions[1].reason.startswith("it is the model that serves, bit for bit")
+    assert engine.challenger is None
+    retraining.trainer.start(None, None)
+    engine.step()  # the model that serves has learned more since
+    retraining.trainer.start = lambda *_: None
+    retraining.ask(BY_HAND, at_us=at_us)
+    assert decisions(engine)[2:] == ["started", "in shadow"]
+
+
+def test_how_far_back_it_learns_is_of_the_config_unless_somebody_says():
+    engine = engine_on(MemorySource(TOPICS), config_of(retrain={"history": "3h"}))
+    retraining = retraining_of(engine, snapshot=lambda _: b"snapshot")
+    for _ in range(20):
+        engine.step()
+    at_us = engine.parts.joiner.watermark
+    for order, from_us, to_us in (
+        (BY_RULE, at_us - 3 * 3_600_000_000, at_us),
+        (Order(trigger="command", reason="", to_us=at_us - 5), at_us - 5 - 3 * 3_600_000_000, at_us - 5),
+        (Order(trigger="command", reason="", from_us=7), 7, at_us),
+        (Order(trigger="command", reason="", start=2), None, at_us),  # it goes on from there, and all is new to it
+    ):
+        retraining.ask(order, at_us=at_us)
+        assert (retraining.trainer.stretch.from_us, retraining.trainer.stretch.to_us) == (from_us, to_us)
+        taken = engine.unsaved.snapshots[-1]
+        assert (taken.born["range"], taken.line) == ([from_us, to_us], f"retrain {retraining.number}")
+        retraining.cancel("next")
+
+
 def test_a_worker_that_fails_is_told_of_and_the_model_goes_on():
     engine = engine_on(MemorySource(TOPICS), config_of())
     retraining = retraining_of(engine)
@@ -197,3 +244,18 @@ def test_a_worker_that_fails_is_told_of_and_the_model_goes_on():
     assert engine.unsaved.decisions[1].reason == "the worker was killed by SIGKILL"
     finish(engine)
     assert outcome(engine) == outcome(run(TOPICS, config_of()))
+
+
+def test_a_challenger_is_judged_against_the_model_that_serves_now():
+    """Evidence against a champion that was rolled back says nothing of the one in its place."""
+    engine, retraining = begun(config_of("ftrl"))
+    whole_state = engine.parts.model.whole_state()
+    for _ in range(15):
+        engine.step()
+    assert engine.challenger.gate.figures.events > 20
+    put_snapshot_in_place(engine, whole_state, "rollback", of=1)
+    retraining.champion_replaced()
+    assert engine.challenger.gate.figures.events == 0
+    next_row = engine.parts.table.next
+    finish(engine)
+    assert 0 < engine.challenger.gate.figures.events <= engine.parts.table.next - next_row

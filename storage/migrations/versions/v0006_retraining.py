@@ -1,4 +1,4 @@
-"""Requests, decisions about retraining, and which snapshots were promoted."""
+"""Requests, decisions about retraining; which snapshots were promoted, and of which model each is."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "0005"
 
 def upgrade() -> None:
     op.add_column("snapshots", sa.Column("promoted_at", sa.BigInteger()))
+    op.add_column("snapshots", sa.Column("line", sa.Text()))
     op.create_table(
         "requests",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer, "sqlite"), sa.Identity(), primary_key=True),
