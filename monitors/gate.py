@@ -202,7 +202,7 @@ class Gate:
 
     @property
     def reason(self) -> str:
-        """How the challenger stands, in words: "promoted: after 1,234 events ..."."""
+        """How the challenger stands, in words: "better after 1,234 events: ..."."""
         figures = self.figures
         if figures.gain is None:
             return "no event was judged yet"
@@ -218,10 +218,10 @@ class Gate:
         if code == OPEN:
             return f"open {after} of at most {self.config.max_events:,}{held_back if is_held_back else ''}: {said}"
         if code == BETTER:
-            return f"promoted {after}, better: {said}"
+            return f"better {after}: {said}"
         if code == SPENT:
-            return f"rejected {after}, the most allowed{held_back if is_held_back else ', without a verdict'}: {said}"
-        return f"rejected {after}, worse: {said}"
+            return f"no verdict {after}, the most allowed{held_back if is_held_back else ''}: {said}"
+        return f"worse {after}: {said}"
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Small arrays, by name."""

@@ -65,7 +65,7 @@ window = "1d"
 above = 0.75
 for = "6h"
 recover = 0.65
-action = ["log", "retrain"]     # a challenger, trained on all there is so far, has to prove itself in shadow
+action = ["log", "retrain"]     # a challenger has to prove itself in shadow
 
 [[alerts]]
 name = "labels-missing"         # cancelled flights never arrive
@@ -73,6 +73,11 @@ metric = "coverage"
 window = "1d"
 below = 0.75
 recover = 0.90
+
+[retrain]
+history = "30d"                 # would a model that knows the last month alone do better?
+cool_down = "14d"
+max_events = 50_000
 """
 
 NEXT_STEPS = (

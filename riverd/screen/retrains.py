@@ -18,7 +18,8 @@ def decision_line(decision: DecisionStatus, *, year: bool = True) -> Text:
     """A decision, with when it was made and why."""
     mark, style = _SIGNS.get(decision.decision, ("→", ""))
     at = "at once" if decision.at is None else moment(decision.at, year=year)
-    name = "model" if decision.retrain is None else f"retrain {decision.retrain}"
+    whole = "retrain" if decision.decision == "refused" else "model"
+    name = whole if decision.retrain is None else f"retrain {decision.retrain}"
     return Text.assemble((f"{mark} ", style), plain(f"{at}  {name} {decision.decision}: {decision.reason}"))
 
 

@@ -318,14 +318,14 @@ def test_a_worse_one_is_rejected_soon():
     gate = judged(rows, challenger)
     assert gate.verdict == "reject"
     assert gate.figures.events < 10_000
-    assert gate.reason.startswith(f"rejected after {gate.figures.events:,} events, worse: difference -0.")
+    assert gate.reason.startswith(f"worse after {gate.figures.events:,} events: difference -0.")
 
 
 def test_one_like_the_champion_is_rejected_in_the_end():
     gate = judged(rows_of(np.zeros(200), np.ones(200)), np.zeros(200), max_events=150)
     assert (gate.verdict, gate.figures.events) == ("reject", 150)
     assert gate.reason == (
-        "rejected after 150 events, the most allowed, without a verdict: difference +0.00000 +- 0.00000 nats an event"
+        "no verdict after 150 events, the most allowed: difference +0.00000 +- 0.00000 nats an event"
         " (clipped +0.00000), evidence for 0.00, against 0.00 of 3.00"
     )
 

@@ -61,7 +61,7 @@ def folder(begun, tmp_path):
 def expected(begun, tmp_path_factory):
     folder = shutil.copytree(begun, tmp_path_factory.mktemp("undisturbed") / "run")
     ends = everything(folder, finish(folder))
-    assert ["rolled back", "started", "in shadow", "promoted"] == [each[0] for each in ends["retrains"]]
+    assert [each[0] for each in ends["retrains"]] == ["rolled back", "started", "in shadow", "promoted"]
     return ends
 
 
