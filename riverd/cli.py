@@ -242,6 +242,11 @@ def _top(options: argparse.Namespace) -> int:
 
 
 def _learning(options: argparse.Namespace) -> int:
+    if options.url is None:
+        from riverd.request_commands import WAIT_S, ask, existing_store
+
+        with existing_store(options.config) as (_, store):
+            return ask(store, options.what, {}, wait_s=WAIT_S, as_json=options.json)
     state = "paused" if options.what == "pause" else "running"
     client = _client(options)
     client.set_learning(state)

@@ -145,6 +145,7 @@ class Publisher:
             skew=None if parts.skew is None else _skew(parts.skew),
             retrain=None if self._retraining is None else self._retraining.status(),
             decisions=[] if self._retraining is None else [_decision(each) for each in self._retraining.recent],
+            decided={} if self._retraining is None else dict(self._retraining.decided_so_far),
         )
 
     def _rate(self, now_s: float, events: int, phase: str) -> float:

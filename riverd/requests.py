@@ -92,9 +92,11 @@ class Requests:
                 return "learning is paused"
             case "resume" if self._engine.paused_by is not None:
                 self._engine.resume_learning()
-                return "learning goes on"
-            case "pause" | "resume":
-                return "nothing changed: it is so already"
+                return "learning is running"
+            case "pause":
+                return f"learning is paused already, by {self._engine.paused_by}"
+            case "resume":
+                return "learning is running already"
             case "promote" | "rollback":
                 return self._replace(request, at_us)
             case other:

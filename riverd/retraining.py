@@ -7,7 +7,7 @@ is a row in ``retrains``, stored with the checkpoint that holds its effect.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +33,7 @@ from stream.timestamps import to_text
 log = logging.getLogger("riverd")
 
 KEPT = 100
+DECISIONS = ("started", "in shadow", "promoted", "rejected", "failed", "cancelled", "refused", "rolled back")
 SAME = (
     "it is the model that serves, bit for bit: all that history teaches is learned already. "
     "[retrain] history, or --from and --exclude, have it learn something else"
@@ -93,6 +94,7 @@ class Retraining:
         self.number = 0  # of the last retrain
         self.going: Going | None = None
         self.begun_us: int | None = None  # event time at which the last one was
+        self.decided_so_far: Counter[str] = Counter(dict.fromkeys(DECISIONS, 0))  # of this run
         self.recent: deque[Decision] = deque(maxlen=KEPT)  # of this run, for the screen
         self.trainer = trainer
         self._config = config
@@ -252,6 +254,7 @@ class Retraining:
         """Have a decision stored and shown."""
         self._engine.unsaved.decisions.append(decision)
         self.recent.append(decision)
+        self.decided_so_far[decision.decision] += 1
 
     def status(self) -> RetrainStatus | None:
         """How the one that goes on stands."""

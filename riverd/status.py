@@ -239,3 +239,4 @@ class Status:
     skew: SkewStatus | None = None  # without [skew]
     retrain: RetrainStatus | None = None  # the one that goes on
     decisions: list[DecisionStatus] = field(default_factory=list)  # about retraining, of this run, oldest first
+    decided: dict[str, int] = field(default_factory=dict)  # how many of each there were in this run

@@ -232,6 +232,30 @@ ALERTS = Section(
     ],
 )  # fmt: skip
 
+RETRAINING = Section(
+    "Retraining",
+    [
+        graph(
+            "Evidence for the challenger", "Log of what bets on it are worth. Dashed: where it is promoted.",
+            {
+                "evidence": f"riverd_challenger_evidence{{{ONE}}}",
+                "bound": f"riverd_challenger_evidence_bound{{{ONE}}}",
+            },
+        ),
+        graph(
+            "Gain of the challenger", "Nats an event by which it is better than what serves; below 0 it is worse.",
+            {
+                "gain": f"riverd_challenger_gain_nats{{{ONE}}}",
+                "standard error": f"riverd_challenger_gain_error_nats{{{ONE}}}",
+            },
+        ),
+        graph(
+            "Decisions", "About retraining, in an hour; `riverd retrain list` has the reasons.",
+            {"{{decision}}": f"increase(riverd_retrain_decisions_total{{{ONE}}}[1h])"},
+        ),
+    ],
+)  # fmt: skip
+
 CHECKPOINTS = Section(
     "Checkpoints",
     [
@@ -251,7 +275,7 @@ CHECKPOINTS = Section(
     ],
 )  # fmt: skip
 
-SECTIONS = [NOW, STREAM, QUALITY, CALIBRATION, TRAFFIC, FEATURES, SLICES, ALERTS, CHECKPOINTS]
+SECTIONS = [NOW, STREAM, QUALITY, CALIBRATION, TRAFFIC, FEATURES, SLICES, ALERTS, RETRAINING, CHECKPOINTS]
 
 
 def dashboard() -> Json:
@@ -259,6 +283,11 @@ def dashboard() -> Json:
     fired: Json = {
         "name": "Alerts", "enable": True, "iconColor": RED, "datasource": SOURCE,
         "expr": f"riverd_alert_firing{{{ONE}}} == 1", "step": "60s", "titleFormat": "{{rule}}",
+    }  # fmt: skip
+    replaced: Json = {
+        "name": "Model replaced", "enable": True, "iconColor": "blue", "datasource": SOURCE,
+        "expr": f'increase(riverd_retrain_decisions_total{{{ONE}, decision=~"promoted|rolled back"}}[1m]) > 0',
+        "step": "60s", "titleFormat": "{{decision}}",
     }  # fmt: skip
     return {
         "uid": "riverd",
@@ -271,7 +300,7 @@ def dashboard() -> Json:
         "refresh": "30s",
         "time": {"from": "now-24h", "to": "now"},
         "timezone": "browser",
-        "annotations": {"list": [fired]},
+        "annotations": {"list": [fired, replaced]},
         "templating": {"list": _variables()},
         "panels": placed(SECTIONS),
     }

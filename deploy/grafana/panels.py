@@ -11,7 +11,7 @@ Json = dict[str, Any]
 COLUMNS = 24
 SOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 DASHED: Json = {
-    "matcher": {"id": "byRegexp", "options": "/provisional|expected/"},
+    "matcher": {"id": "byRegexp", "options": "/provisional|expected|bound/"},
     "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 6]}}],
 }
 

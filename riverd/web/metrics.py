@@ -16,6 +16,7 @@ from riverd.status import Status
 from riverd.web.document import Document
 from riverd.web.families import Rows, counter, gauge, one
 from riverd.web.link import Link, NotStartedError
+from riverd.web.retrain_metrics import retrain_families
 from riverd.web.window_metrics import window_families
 
 MICROSECOND_S = 1e-6
@@ -75,6 +76,7 @@ def _families(document: Document, now_us: int) -> Iterator[Metric]:
     yield from _alerts(status)
     yield from _deliveries(status, now_us)
     yield from _skew(status)
+    yield from retrain_families(status)
 
 
 def _records(status: Status) -> Iterator[Metric]:

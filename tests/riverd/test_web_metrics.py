@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 
+from riverd.status import RetrainStatus
 from tests.riverd.web import DOCUMENT, HOUR_US, NOW_US, STATUS, Web
 
 
@@ -24,6 +25,27 @@ def test_the_metrics_say_what_the_status_says():
     assert found["riverd_labels_stalled", ()] == 0
     assert found["riverd_checkpoint_duration_seconds", ()] == 0.02
     assert found["riverd_watermark_timestamp_seconds", ()] == (NOW_US - HOUR_US) / 1e6
+
+
+def test_a_challenger_is_told_of_while_there_is_one():
+    decided = {"started": 2, "promoted": 0}
+    training = RetrainStatus(2, "training", "an alert", 500, 0.5)
+    found = Web(document=replace(DOCUMENT, status=replace(STATUS, decided=decided, retrain=training))).samples()
+    assert found["riverd_retrain_decisions_total", (("decision", "started"),)] == 2
+    assert found["riverd_retrain_decisions_total", (("decision", "promoted"),)] == 0  # so that an increase is seen
+    assert found["riverd_retrain_going", (("state", "training"),)] == 1
+    assert found["riverd_retrain_going", (("state", "in shadow"),)] == 0
+    assert found["riverd_retrain_events", ()] == 500
+    assert ("riverd_challenger_evidence", ()) not in found
+
+    shadow = RetrainStatus(2, "in shadow", "an alert", 70, gain=0.02, gain_error=0.01, evidence=1.5, bound=3.0)
+    found = Web(document=replace(DOCUMENT, status=replace(STATUS, decided=decided, retrain=shadow))).samples()
+    assert found["riverd_retrain_going", (("state", "in shadow"),)] == 1
+    assert (found["riverd_challenger_gain_nats", ()], found["riverd_challenger_gain_error_nats", ()]) == (0.02, 0.01)
+    assert (found["riverd_challenger_evidence", ()], found["riverd_challenger_evidence_bound", ()]) == (1.5, 3.0)
+
+    found = Web(document=replace(DOCUMENT, status=replace(STATUS, decided=decided))).samples()
+    assert [name for name, _ in found if "challenger" in name or name == "riverd_retrain_events"] == []
 
 
 def test_every_fate_is_among_the_metrics():
