@@ -31,7 +31,7 @@ demo-kafka: .venv/.demo
 	@$(BIN)/python -m deploy.kafka.demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

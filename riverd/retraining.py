@@ -154,7 +154,7 @@ class Retraining:
         challenger = self._engine.challenger
         if self.going is not None and challenger is not None:
             challenger.gate.begin(self._engine.parts.table.next)
-            log.warning("%s is judged anew, against the model that serves now", self.going.name)
+            log.warning("retrain %d is judged anew, against the model that serves now", self.going.number)
 
     def _refusal(self, order: Order, at_us: int | None) -> str | None:
         if self.going is not None:

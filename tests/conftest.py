@@ -34,6 +34,21 @@ def pytest_configure(config):
     put_files_in_memory()
 
 
+# one of the two workers must not be left with one of these when the other has nothing more to do
+LONG = ("test_signatures", "test_checkpoint_restore", "test_poll_independence", "test_kafka_daemon", "test_strangers")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, what needs little last."""
+    last = ("models", "monitors", "stream")
+
+    def order(item):
+        long = item.path.stem not in LONG
+        return long, "system" not in item.path.parts, item.path.parent.name in last or "tests" not in item.path.parts
+
+    items.sort(key=order)
+
+
 def put_files_in_memory():
     """Files in memory where there is room: databases sync thousands of times, and disks of shared machines are slow."""
     with suppress(OSError):
@@ -55,10 +70,7 @@ def ordinary_garbage_collection():
 @pytest.fixture(autouse=True)
 def ordinary_logging():
     """Commands set how much is logged, for a process of their own."""
-    log = logging.getLogger("riverd")
-    before = log.level
-    yield
-    log.setLevel(before)
+    logging.getLogger("riverd").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

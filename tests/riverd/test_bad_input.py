@@ -96,7 +96,7 @@ def read(topics, folder):
     return engine
 
 
-@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(litter=litter)
 def test_garbage_goes_to_the_dead_letters(litter, without, tmp_path):
     littered = {partition: list(messages) for partition, messages in CLEAN.items()}

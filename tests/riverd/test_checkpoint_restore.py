@@ -89,7 +89,7 @@ actions = st.one_of(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(plan=st.lists(actions, max_size=25))
 def test_wherever_it_is_cut(mode, plan):
     life = Life(*MODES[mode])
@@ -107,13 +107,13 @@ def test_wherever_it_is_cut(mode, plan):
 
 
 def test_stored_after_every_step():
-    topics, config = MODES["arrival-drop"]
-    life = Life(topics, config)
+    configured = config(labels={"learn": "arrival", "missing": "drop"}, source={"poll_records": 40})
+    life = Life(TOPICS, configured)
     while not life.engine.finished or not life.committed:
         life.step(1)
         life.commit()
         life.begin()
-    assert outcome(life.engine) == outcome(run(topics, config))
+    assert outcome(life.engine) == outcome(run(TOPICS, configured))
 
 
 def test_a_partition_that_appears_after_a_restart_does_not_turn_time_back():
@@ -142,7 +142,7 @@ def test_rows_by_the_hundred_thousand():
     life = Life(topics, configured)
     known = []
     while not life.engine.finished or not known:
-        life.step(3)
+        life.step(6)
         life.commit()
         life.begin()
         known.append(life.engine.parts.table.next - life.engine.parts.joiner.first_row)

@@ -90,7 +90,7 @@ def run_both(topics, first, second, *, seed, at_once=1 << 16):
 MODES = [(learn, missing) for learn in ("arrival", "maturity") for missing in ("drop", "negative")]
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(st.integers(0, 2**32), st.sampled_from(MODES), st.sampled_from([40, 500]), st.sampled_from([1, 100]))
 def test_pairs_are_those_of_a_plain_walk(seed, mode, poll_records, at_once):
     learn, missing = mode
@@ -174,14 +174,14 @@ def test_equal_configs_differ_by_exactly_nothing(project):
 def test_poll_sizes_give_the_same(project):
     stretch = Stretch(excluded=((START_US + 100 * MINUTE_US, START_US + 120 * MINUTE_US),))
     found = []
-    for poll_records in (1000, 7, 1):
+    for poll_records in (1000, 7):
         first = project("riverd.toml", source={"poll_records": poll_records})
         second = project("other.toml", source={"poll_records": poll_records}, features=POORER)
         result = compared(first, second, stretch=stretch, keep_history=False)
         for replay in result["replays"]:
             del replay["seconds"], replay["events_per_second"]
         found.append(result)
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1]
     assert found[0]["comparison"]["difference"] < 0
     assert found[0]["stretch"]["excluded"] == ["2013-01-01T02:06:40Z/2013-01-01T02:26:40Z"]
 

@@ -70,3 +70,12 @@ def test_each_answers_where_the_page_says(compose):
     for name, port in MONITORING.items():
         assert compose["services"][name]["ports"] == [f"127.0.0.1:{port}:{port}"]
         assert f"http://127.0.0.1:{port}/" in compose["services"][name]["healthcheck"]["test"][-1]
+
+
+def test_alertmanager_asks_riverd_for_a_retrain_with_its_token(compose):
+    config = load(DEPLOY / "prometheus" / "alertmanager.yml")
+    [webhook] = next(each for each in config["receivers"] if each["name"] == "riverd")["webhook_configs"]
+    port = compose["services"]["riverd"]["environment"]["RIVERD_LISTEN"].rpartition(":")[2]
+    assert webhook["url"] == f"http://riverd:{port}/api/retrain"
+    [secret] = compose["services"]["alertmanager"]["secrets"]
+    assert webhook["http_config"]["authorization"] == {"credentials_file": f"/run/secrets/{secret}"}

@@ -45,11 +45,10 @@ def without_places(result):
 @pytest.mark.parametrize(("learn", "missing"), MODES)
 def test_poll_sizes_give_the_same(learn, missing):
     messages = in_order if learn == "arrival" else in_disorder
-    for partitions, sizes in ((1, (1000,)), (3, (1, 7, 1000))):
-        topics = split(messages, partitions=partitions)
-        expected = result(run(topics, configured(learn, missing, 65_536)))
-        for poll_records in sizes:
-            assert result(run(topics, configured(learn, missing, poll_records))) == expected
+    topics = split(messages, partitions=3)
+    expected = result(run(topics, configured(learn, missing, 65_536)))
+    for poll_records in (1, 7, 1000):
+        assert result(run(topics, configured(learn, missing, poll_records))) == expected
 
 
 @pytest.mark.parametrize(("learn", "missing"), MODES)
@@ -61,7 +60,7 @@ def test_partitionings_give_the_same(learn, missing):
     assert one == three
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(st.integers(0, 2**32), st.sampled_from(MODES), st.sampled_from([1, 3]), st.sampled_from([1, 50, 5000]))
 def test_any_interleaving_gives_the_same(seed, mode, partitions, poll_records):
     topics = split(pairs(600, seed=seed % 5, disorder=True), partitions=partitions)
@@ -104,7 +103,7 @@ UNREADABLE = {
 @pytest.mark.parametrize("topics", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_dead_from_the_first_message_on_is_said_alike(topics):
     engine = run(topics, configured("arrival", "drop", 65_536))
-    for poll_records in (1, 7, 1000):
+    for poll_records in (1, 1000):
         assert result(run(topics, configured("arrival", "drop", poll_records))) == result(engine)
     first = engine.recent_alerts[0]
     assert (first.rule, first.state, first.started_at, first.at) == ("dead-letters", "firing", 0, 0)

@@ -214,7 +214,7 @@ def excluding(topics, configured, excluded):
     return engine
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=6)
 @given(ranges, st.sampled_from(MODES), st.sampled_from([1, 3]), st.sampled_from([1000, 50]))
 def test_what_is_excluded_acts_as_if_it_had_never_been_sent(excluded, mode, partitions, poll_records):
     learn, missing = mode

@@ -35,9 +35,9 @@ DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 
 
 def test_an_honest_client_never_raises_the_alert():
-    events = after(honest, each=100_000)
+    events = after(honest, each=50_000)
     engine = run(events)
-    assert results(engine) == {"agreed": 100_000}
+    assert results(engine) == {"agreed": 50_000}
     assert not alerts_of(engine)
     assert engine.parts.skew.first == ""
 

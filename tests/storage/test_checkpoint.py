@@ -243,11 +243,12 @@ def test_snapshots_come_back_and_the_newest_48_stay(open_store):
     for number in range(1, 51):
         store.commit(Checkpoint(b"", snapshots=[NewSnapshot(number, "hourly", {"at": [number]}, b"%d" % number)]))
     kept = store.snapshots()
-    assert [snapshot.number for snapshot in kept] == list(range(50, 2, -1))
-    assert (kept[0].watermark, kept[0].checkpoint, kept[0].created_at, kept[0].lineage) == (50, 50, 7, {"at": [50]})
+    assert [snapshot.number for snapshot in kept] == list(range(50, 1, -1))  # the last is the parent of the 48th
+    lineage = {"at": [50], "parent": 49}
+    assert (kept[0].watermark, kept[0].checkpoint, kept[0].created_at, kept[0].lineage) == (50, 50, 7, lineage)
     assert store.snapshot(3) == b"3"
-    with pytest.raises(NoSuchSnapshot, match="late-flights has no snapshot 2: kept are 3 to 50"):
-        store.snapshot(2)
+    with pytest.raises(NoSuchSnapshot, match="late-flights has no snapshot 1: kept are 2 to 50"):
+        store.snapshot(1)
     with store.database.writing() as connection:
         connection.execute(update(snapshots).where(snapshots.c.number == 9).values(data=b"0"))
     with pytest.raises(DamagedBlob, match="snapshot 9 does not match"):

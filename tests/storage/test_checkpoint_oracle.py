@@ -129,7 +129,7 @@ class Checkpoints(RuleBasedStateMachine):
             self.store._lease.release()
 
 
-@pytest.mark.parametrize(("url", "examples"), [("sqlite", 100), ("postgresql", 6)], indirect=["url"])
+@pytest.mark.parametrize(("url", "examples"), [("sqlite", 60), ("postgresql", 6)], indirect=["url"])
 def test_checkpoints(url, examples):
     with closing(open_database("sqlite://" if url.startswith("sqlite") else url)) as Checkpoints.database:
         how = settings(max_examples=examples, stateful_step_count=20, deadline=None)

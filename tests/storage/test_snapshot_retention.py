@@ -37,7 +37,7 @@ def told(store):
     ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_lineage_and_retention(data, tmp_path_factory):
     oracle = Oracle()

@@ -129,7 +129,7 @@ class Postgres:
         before = file.read_text().split()[0]
         os.kill(int(before), signal.SIGKILL)
         end_s = time.monotonic() + DEADLINE_S
-        while file.read_text().split()[:1] in ([], [before]) or not self.answers():
+        while not file.exists() or file.read_text().split()[:1] in ([], [before]) or not self.answers():
             assert time.monotonic() < end_s
             time.sleep(0.02)
 
