@@ -16,7 +16,7 @@ from models.learner import new_state_of, said_of
 from models.plan import make_plan
 from models.published import Published, publish
 from models.row_hash import row_hashes
-from models.state import ASKED, BLOCK_SLOTS, SMALL, sha256
+from models.state import ASKED, BLOCK_SLOTS, SAMPLE, SMALL, sha256
 from stream.records import Events, Ops, Rows
 
 
@@ -150,6 +150,29 @@ class StreamModel:
         """A copy of all that is learned, of weights those in use."""
         used = np.flatnonzero(self._state.weights.any(axis=1))
         return {"slots": used, "weights": self._state.weights[used], **self.small_state()}
+
+    def misfit(self, whole_state: Mapping[str, NDArray[Any]]) -> str | None:
+        """Why these arrays, of whatever origin, are no whole state of a model like this one; None: they are."""
+        state = self._state
+        if whole_state.keys() != {"slots", "weights", *SMALL}:
+            return f"its arrays are {', '.join(sorted(whole_state))}"
+        used = whole_state["slots"]
+        if used.ndim != 1 or used.dtype != np.int64 or (np.diff(used) <= 0).any():
+            return "slots are not whole numbers that rise"
+        if len(used) and (used[0] < 0 or used[-1] >= len(state.weights)):
+            return f"slots lie outside 0 to {len(state.weights) - 1}"
+        for name in ("weights", *SMALL):
+            array, own = whole_state[name], getattr(state, name)
+            shape = (len(used), own.shape[1]) if name == "weights" else own.shape
+            if array.shape != shape or array.dtype != own.dtype:
+                return f"{name} is {array.dtype} {array.shape} instead of {own.dtype} {shape}"
+            if np.isnan(array).any():
+                return f"{name} has values that are no numbers"
+        if not np.isfinite(whole_state["weights"]).all():
+            return "weights has values that are not finite"
+        if ((whole_state["sampled"] < 0) | (whole_state["sampled"] > SAMPLE)).any():
+            return f"sampled lies outside 0 to {SAMPLE}"
+        return None
 
     def take_over(self, whole_state: Mapping[str, NDArray[Any]], *, next_row: int) -> None:
         """Become the model of which ``whole_state`` was copied, to be asked about row ``next_row`` next."""

@@ -113,6 +113,11 @@ class Requests:
         changes = changed_model(self._engine.config, header["learned_from"])
         if changes:
             return f"refused: snapshot {number} was learned under other settings ({changes[0].key})"
+        model = self._engine.parts.model
+        assert isinstance(model, StreamModel)
+        fault = model.misfit(whole_state)
+        if fault is not None:
+            return f"refused: snapshot {number} can't serve: {fault}"
         done = "rolled back" if request.what == "rollback" else "promoted"
         name = "rollback" if request.what == "rollback" else "promotion"
         put_snapshot_in_place(self._engine, whole_state, f"{name} to snapshot {number}", of=number)

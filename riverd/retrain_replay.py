@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from models.stream_model import StreamModel
 from riverd.assembly import assemble
+from riverd.changes import changed_model
 from riverd.config import Config
 from riverd.engine import Engine, Unsaved
 from riverd.errors import RiverdError
@@ -63,7 +67,7 @@ def train(
         model = engine.parts.model
         assert isinstance(model, StreamModel)
         if start is not None:
-            model.take_over(decode(start)[1], next_row=0)
+            model.take_over(_start_of(start, config, model), next_row=0)
         limit(engine.parts.merger, config, stretch)
         while engine.step() or not engine.finished:
             engine.unsaved = Unsaved()
@@ -74,6 +78,15 @@ def train(
                 "there is no event in the range to learn from.\n  Widen --from and --to, or leave them out."
             )
         return snapshot_bytes(config, model), events
+
+
+def _start_of(data: bytes, config: Config, model: StreamModel) -> Mapping[str, NDArray[Any]]:
+    header, whole_state = decode(data)
+    changes = changed_model(config, header["learned_from"])
+    fault = f"it was learned under another {changes[0].key}" if changes else model.misfit(whole_state)
+    if fault is not None:
+        raise RetrainError(f"the snapshot to go on from does not fit: {fault}.\n  Begin from nothing, or name another.")
+    return whole_state
 
 
 def settings_sha256(config: Config) -> str:

@@ -109,6 +109,8 @@ def rollback_targets(
 
     Without that, since the first alert that fires now began; and when none does, what stood before the last promotion.
     """
+    # a challenger that was not promoted, or one from elsewhere, has never served here
+    found = [snapshot for snapshot in found if snapshot.lineage.get("born", "live") == "live"]
     if before_us is None:
         firing = [alert.started_at for alert in alerts if alert.state == "firing"]
         before_us = min(firing, default=None)

@@ -10,15 +10,11 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from models.state import SAMPLE
 from models.stream_model import StreamModel
 from riverd.assembly import model_of
 from riverd.changes import changed_model
@@ -170,26 +166,6 @@ def _refuse_another_model(path: Path, config: Config, data: bytes) -> None:
             + "".join(f"  {change.key}: {change.then} there, {change.now} here\n" for change in changes)
             + "  Nothing was added. A model serves only under the settings that it was learned with."
         )
-    fault = misfit(whole_state, model.whole_state(), slots=(1 << config.model.bits) + 1)
+    fault = model.misfit(whole_state)
     if fault is not None:
         raise _no_export(path, fault)
-
-
-def misfit(state: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]], *, slots: int) -> str | None:
-    """Why these arrays are no whole state of a model like this one; a file from elsewhere may hold anything."""
-    if state.keys() != like.keys():
-        return f"its arrays are {', '.join(sorted(state))}"
-    used = state["slots"]
-    for name, array in state.items():
-        shape = (len(used), like[name].shape[1]) if name == "weights" and used.ndim == 1 else like[name].shape
-        if name != "slots" and (array.shape != shape or array.dtype != like[name].dtype):
-            return f"{name} is {array.dtype} {array.shape} instead of {like[name].dtype} {shape}"
-        if array.dtype.kind == "f" and name != "sample" and not np.isfinite(array).all():
-            return f"{name} has values that are not finite"
-    if np.isnan(state["sample"]).any() or ((state["sampled"] < 0) | (state["sampled"] > SAMPLE)).any():
-        return "its sample of numbers is none"
-    if used.ndim != 1 or used.dtype.kind != "i" or (np.diff(used) <= 0).any():
-        return "slots are not whole numbers that rise"
-    if len(used) and (used[0] < 0 or used[-1] >= slots):
-        return f"slots lie outside 0 to {slots - 1}"
-    return None

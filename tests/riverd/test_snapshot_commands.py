@@ -2,13 +2,16 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
+import numpy as np
 import pytest
 
 from riverd.cli import main
 from riverd.snapshot_commands import rollback_targets
 from storage.alerts import Alert
-from storage.snapshots import Snapshot
+from storage.arrays import decode, encode
+from storage.snapshots import NewSnapshot, Snapshot
 from storage.store import Store
 from tests.riverd.streams import pairs, settings, split, to_toml, write
 
@@ -79,8 +82,28 @@ def test_prune_keeps_what_was_promoted_and_what_that_goes_on_from(folder, capsys
     assert json.loads(capsys.readouterr().out) == {"deleted": [2, 3, 4]}
 
 
-def snapshot(number, watermark, promoted_at=None):
-    return Snapshot(number, 0, number, watermark, "", {}, "", promoted_at)
+def test_weights_that_are_not_finite_are_never_put_in_place(folder, capsys):
+    """They may have been stored before anybody knew; a daemon that failed on them would fail again when it starts."""
+    with closing(Store.open(f"sqlite:///{folder}/riverd.db", "shops")) as store:
+        header, whole_state = decode(store.snapshot(1))
+        whole_state["weights"][0, 0] = np.inf
+        poisoned = store.add_snapshot(NewSnapshot(0, "poisoned", {}, encode(header, whole_state)))
+    assert run(folder, "snapshots", "rollback", str(poisoned), "--wait", "0") == 0
+    run(folder, "retrain", "cancel", "--wait", "0")
+    run(folder, "retrain", "--wait", "0", "--start-from", str(poisoned))
+    assert run(folder, "run", "--until-idle") == 0
+    with closing(Store.open(f"sqlite:///{folder}/riverd.db", "shops")) as store:
+        assert store.open_requests() == []
+        outcome = store.request(2).outcome
+        failed = store.decisions()[0].decision
+        assert all(snapshot.promoted_at is None for snapshot in store.snapshots())
+    assert outcome == f"refused: snapshot {poisoned} can't serve: weights has values that are not finite"
+    assert failed.decision == "failed"
+    assert "the snapshot to go on from does not fit: weights has values that are not finite" in failed.reason
+
+
+def snapshot(number, watermark, promoted_at=None, born="live"):
+    return Snapshot(number, 0, number, watermark, "", {"born": born}, "", promoted_at)
 
 
 def firing(started_at):
@@ -100,3 +123,9 @@ def test_where_a_rollback_goes(alerts, before_us, targets):
     found = [snapshot(4, 40), snapshot(3, 30, promoted_at=7), snapshot(2, 20), snapshot(1, 10)]
     assert [each.number for each in rollback_targets(found, alerts, before_us=before_us)] == targets
     assert rollback_targets([snapshot(1, 10)], [], before_us=None) == []
+
+
+@pytest.mark.parametrize("born", ["replay", "import"])
+def test_a_rollback_goes_to_what_has_served(born):
+    found = [snapshot(3, 30, born=born), snapshot(2, 20), snapshot(1, 10)]
+    assert [each.number for each in rollback_targets(found, [firing(35)], before_us=None)] == [2, 1]
