@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from models.stream_model import StreamModel
@@ -21,7 +22,9 @@ def promote_challenger(engine: Engine, name: str, tick_us: int) -> None:
     parts, reason = engine.parts, f"promotion of {name}"
     _keep(engine, f"before the {reason}", tick_us)
     parts.table.end_shadow(promoted=True)
-    _put_in_place(engine, engine.challenger.model.whole_state(), reason, tick_us, parent=name)
+    figures = msgspec.to_builtins(engine.challenger.gate.figures)
+    shadow = {key: figures[key] for key in ("events", "gain", "gain_error", "evidence", "bound")}
+    _put_in_place(engine, engine.challenger.model.whole_state(), reason, tick_us, parent=name, metrics=shadow)
 
 
 def put_snapshot_in_place(engine: Engine, whole_state: Mapping[str, NDArray[Any]], reason: str, *, of: int) -> None:
@@ -32,7 +35,7 @@ def put_snapshot_in_place(engine: Engine, whole_state: Mapping[str, NDArray[Any]
     at_us = watermark_of(engine.parts) or 0
     _keep(engine, f"before the {reason}", at_us)
     engine.parts.table.forget_said()
-    _put_in_place(engine, whole_state, reason, at_us, parent=of)
+    _put_in_place(engine, whole_state, reason, at_us, parent=of, metrics={})
 
 
 def _keep(engine: Engine, reason: str, at_us: int) -> None:
@@ -42,7 +45,13 @@ def _keep(engine: Engine, reason: str, at_us: int) -> None:
 
 
 def _put_in_place(
-    engine: Engine, whole_state: Mapping[str, NDArray[Any]], reason: str, at_us: int, *, parent: int | str
+    engine: Engine,
+    whole_state: Mapping[str, NDArray[Any]],
+    reason: str,
+    at_us: int,
+    *,
+    parent: int | str,
+    metrics: Mapping[str, Any],
 ) -> None:
     parts = engine.parts
     assert isinstance(parts.model, StreamModel)
@@ -51,7 +60,10 @@ def _put_in_place(
     parts.drift.reset_reference()
     parts.watch.reset()
     parts.rules.forget_references()
-    engine.unsaved.snapshots.append(Taken(reason, parts.model.whole_state(), at_us, promoted=True, parent=parent))
+    born = {"metrics": metrics}  # what was served so far is no merit of this one
+    engine.unsaved.snapshots.append(
+        Taken(reason, parts.model.whole_state(), at_us, promoted=True, born=born, parent=parent)
+    )
     log.warning("%s: from row %d on, at position %s", reason, parts.table.next, _positions(engine))
 
 

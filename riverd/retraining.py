@@ -209,6 +209,7 @@ class Retraining:
                 "range": [order.from_us, self.going.to_us],
                 "excluded": [list(each) for each in order.exclude],
                 "start": order.start,
+                "metrics": {},  # it has not served
             },
         )
         self._engine.unsaved.snapshots.append(taken)

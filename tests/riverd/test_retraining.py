@@ -100,11 +100,14 @@ def test_a_promoted_copy_serves_and_learns_as_the_model_before_did():
     engine, retraining = begun(config_of("ftrl"))
     for _ in range(5):
         engine.step()
+    judged = engine.challenger.gate.figures.events
     promote_challenger(engine, "retrain 1", engine.parts.joiner.watermark)
     retraining.cancel("it serves now")
     finish(engine)
     assert engine.parts.model.sha256 == run(TOPICS, config_of("ftrl")).parts.model.sha256
     before, after = engine.unsaved.snapshots[-2:]
+    assert "metrics" not in before.born
+    assert after.born["metrics"]["events"] == judged
     assert (before.reason, before.promoted, after.promoted) == ("before the promotion of retrain 1", False, True)
 
 
