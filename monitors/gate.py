@@ -104,9 +104,11 @@ class Gate:
     something makes of it: twenty events of one user are then nearer to one than to twenty, and the promise, kept to
     the letter, is worth less.
 
-    Promotion waits, too, until the differences that are not clipped are on average two standard errors above 0, and
+    Promotion waits, too, until the differences that are not clipped are on average three standard errors above 0, and
     add up to more than the 36 nats that a single event can cost: a challenger that is rarely but terribly wrong is held
-    back by what it did, or until it has been watched for long. This only makes promotions fewer.
+    back by what it did, or until it has been watched for long. The error is that of the sums of 64 events in a row, of
+    which there must be eight, so events of one user, or of one bad hour, count for what they are worth. All this only
+    makes promotions fewer.
 
     Events count alike, whatever their weight, as in all metrics: the weight says how much is learned from an event.
     A label that was corrected later counts as it came first.
@@ -148,7 +150,7 @@ class Gate:
         self.config = config
         self._cursor = np.array([NOT_YET, 0, 0, OPEN], np.int64)
         self._stakes = np.full((2, BETS), 1.0 / BETS)
-        self._sums = np.zeros(4)
+        self._sums = np.zeros(7)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -252,7 +254,7 @@ def events_needed(
     (s log(K / level) - log((1 - share) / 2)) / -log r, for the best gambler and the best s.
 
     With the other half the sum of differences exceeds 36 nats: the same with exp(-s d) for the function, if the clip
-    hides nothing. That their mean is two standard errors above 0 is all but certain by then, and not counted.
+    hides nothing. That their mean is three standard errors above 0 is all but certain by then, and not counted.
 
     Examples
     --------
@@ -273,7 +275,8 @@ def events_needed(
         return float(((s * target + doubt) / -np.log1p(np.where(fall < 0.0, fall, -1e-18))).min())
 
     evidence = events(math.log(BETS / level), -s * np.log1p(-stake * clip), -s * np.log1p(stake * upper))
-    return math.ceil(max(evidence, events(kernels.WORST, s * clip, -s * upper)))
+    least = kernels.BATCH * kernels.LEAST_BATCHES
+    return math.ceil(max(evidence, events(kernels.WORST, s * clip, -s * upper), least))
 
 
 def _mean(events: int, total: float, squares: float) -> tuple[float | None, float | None]:

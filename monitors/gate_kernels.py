@@ -2,7 +2,8 @@
 
 - cursor int64 (4,): the next row, events judged, events whose difference was clipped, and the verdict
 - stakes float64 (2, BETS): what each gambler owns who bets for the challenger, and against it; 1 in all at first
-- sums float64 (4,): of the loss differences and their squares, as they are and clipped
+- sums float64 (7,): of the loss differences and their squares, as they are and clipped; then the sum of the batch that
+  is not full yet, of those that are, and of their squares
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ Floats = NDArray[np.float64]
 FRACTIONS = 0.95 * 0.5 ** np.arange(8)  # of what a gambler owns, lost where the whole clip is lost
 BETS = len(FRACTIONS)
 MOST_LOGIT = 36.0  # beyond it a probability is 1 in float64: no event costs more nats
-HELD_BACK = 2.0  # standard errors by which the mean that is not clipped must be above 0
+HELD_BACK = 3.0  # standard errors by which the mean that is not clipped must be above 0
+BATCH = 64  # judged events in a row, whose sum shows how much they depend on each other
+LEAST_BATCHES = 8  # before them nothing can be said of that
 WORST = MOST_LOGIT  # nats that one more event may cost: the sum that is not clipped must be above it
 NEXT, EVENTS, CLIPPED, VERDICT = range(4)  # places in the cursor
 OPEN, BETTER, WORSE, SPENT = range(4)  # verdicts
 FOR, AGAINST = 0, 1  # rows of the stakes
-SUM, SQUARES, CLIPPED_SUM, CLIPPED_SQUARES = range(4)  # places in the sums
+SUM, SQUARES, CLIPPED_SUM, CLIPPED_SQUARES, BATCH_SUM, BATCHED, BATCH_SQUARES = range(7)  # places in the sums
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -40,8 +43,12 @@ def _loss(logit, positive):
 @njit(cache=True, error_model="numpy", inline="always")
 def _is_better(events, sums):
     """Without the clip it is clearly better, too, and would stay so were the next event as bad as can be."""
-    total = sums[SUM]
-    return total >= WORST and total * total >= HELD_BACK * HELD_BACK * (sums[SQUARES] - total * total / events)
+    total, batches = sums[SUM], events // BATCH
+    if batches < LEAST_BATCHES or total < WORST:
+        return False
+    spread = sums[BATCH_SQUARES] - sums[BATCHED] * sums[BATCHED] / batches
+    variance = spread / (batches - 1) * events / BATCH  # of the total
+    return total * total >= HELD_BACK * HELD_BACK * variance
 
 
 @njit(cache=True, error_model="numpy")
@@ -78,6 +85,11 @@ def walk(
         sums[SQUARES] += difference * difference
         sums[CLIPPED_SUM] += clipped
         sums[CLIPPED_SQUARES] += clipped * clipped
+        sums[BATCH_SUM] += difference
+        if cursor[EVENTS] % BATCH == 0:
+            sums[BATCHED] += sums[BATCH_SUM]
+            sums[BATCH_SQUARES] += sums[BATCH_SUM] * sums[BATCH_SUM]
+            sums[BATCH_SUM] = 0.0
         won = clipped / clip
         owned, owned_against = 0.0, 0.0
         for k in range(BETS):

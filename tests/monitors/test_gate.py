@@ -59,8 +59,9 @@ def oracle(events, *, level, clip, max_events, missing_is_negative):
         stakes = [0.95 / clip / 2**k for k in range(8)]
         wealth, against = (sum(math.prod(1 + sign * s * x for x in d) for s in stakes) / 8 for sign in (1, -1))
         logs = math.log(wealth), math.log(against)
-        error = np.std(raw) / math.sqrt(len(raw))
-        if wealth >= 1 / level and np.mean(raw) >= 2 * error and sum(raw) >= 36:
+        batches = np.reshape(raw[: len(raw) // 64 * 64], (-1, 64)).sum(axis=1)
+        error = np.std(batches, ddof=1) / 8 * math.sqrt(len(raw)) if len(batches) >= 8 else math.inf  # of the sum
+        if wealth >= 1 / level and sum(raw) >= max(36, 3 * error):
             return "promote", len(raw), logs
         if against >= 1 / level or len(raw) >= max_events:
             return "reject", len(raw), logs
@@ -112,8 +113,10 @@ def ways(*, clip, worst, errors, seed):
     d, count, total = np.clip(raw, -clip, clip), np.arange(1, n + 1), np.cumsum(raw)
     stakes = 0.95 / clip / 2 ** np.arange(8)[:, None]
     wealth, against = (np.exp(np.cumsum(np.log1p(sign * stakes * d), axis=1)).mean(axis=0) for sign in (1, -1))
-    error = np.sqrt(np.maximum(np.cumsum(raw**2) / count - (total / count) ** 2, 0) / count)
-    promoted = (wealth >= 20) & (total >= worst) & (total / count >= errors * error)
+    sums = raw[: n // 64 * 64].reshape(-1, 64).sum(axis=1)
+    spread = np.array([np.inf] * 8 + [np.var(sums[:k], ddof=1) for k in range(8, len(sums) + 1)])
+    error = np.sqrt(spread[count // 64] * count / 64)
+    promoted = (wealth >= 20) & (count >= 512) & (total >= worst) & (total >= errors * np.nan_to_num(error, posinf=1e9))
     over = np.flatnonzero(promoted | (against >= 20))
     found = (None, n) if not len(over) else ("promote" if promoted[over[0]] else "reject", over[0] + 1)
     return rows_of(served, label), challenger, found, int((raw != d)[: found[1]].sum())
@@ -122,7 +125,7 @@ def ways(*, clip, worst, errors, seed):
 def test_equals_running_sums_over_long_streams():
     other_rules, verdicts = 0, set()
     for seed in range(60):
-        rows, challenger, found, clipped = ways(clip=2.0, worst=36, errors=2, seed=seed)
+        rows, challenger, found, clipped = ways(clip=2.0, worst=36, errors=3, seed=seed)
         gate = judged(rows, challenger)
         assert (gate.verdict, gate.figures.events, gate.figures.clipped) == (*found, clipped)
         verdicts.add(gate.verdict)
@@ -162,20 +165,20 @@ def test_a_state_is_arrays_and_holds_every_bit():
 
 
 def test_begins_with_nobody_and_anew_with_each_challenger():
-    rows, challenger = rows_of(np.zeros(300), np.ones(300)), np.ones(300)
+    rows, challenger = rows_of(np.zeros(900), np.ones(900)), np.ones(900)
     gate = Gate(GateConfig())
-    gate.observe(rows, challenger, 0, 300)
+    gate.observe(rows, challenger, 0, 900)
     assert (gate.figures.events, gate.figures.gain, gate.reason) == (0, None, "no event was judged yet")
     gate.begin(100)
-    gate.observe(rows, challenger, 0, 300)
+    gate.observe(rows, challenger, 0, 900)
     assert gate.verdict == "promote"
     judged_before = gate.figures.events
-    gate.observe(rows, -challenger, 0, 300)
+    gate.observe(rows, -challenger, 0, 900)
     assert (gate.verdict, gate.figures.events) == ("promote", judged_before)  # a verdict stands
-    gate.begin(299)
+    gate.begin(899)
     assert (gate.verdict, gate.figures) == (None, begun().figures)
     assert not gate.state()["sums"].any()
-    gate.observe(rows, challenger, 0, 300)
+    gate.observe(rows, challenger, 0, 900)
     assert gate.figures.events == 1
 
 
@@ -200,14 +203,14 @@ def test_a_label_counts_as_it_came_first():
 
 @pytest.mark.parametrize("label", [True, False])
 def test_certainty_and_one_class_only(label):
-    said = np.full(50, 1e3 if label else -1e3)
-    rows = rows_of(-said, np.full(50, label))
+    said = np.full(600, 1e3 if label else -1e3)
+    rows = rows_of(-said, np.full(600, label))
     right = judged(rows, said)
     assert right.verdict == "promote"
     assert right.figures.clipped == right.figures.events
     assert right.figures.gain == pytest.approx(36.0)
     assert right.figures.clipped_gain == 2.0
-    assert judged(rows_of(said, np.full(50, label)), -said).verdict == "reject"
+    assert judged(rows_of(said, np.full(600, label)), -said).verdict == "reject"
     same = judged(rows, -said)
     assert (same.verdict, same.figures.gain, same.figures.evidence) == (None, 0.0, 0.0)
 
@@ -345,6 +348,18 @@ def test_one_that_is_rarely_terribly_wrong_is_held_back():
     assert "held back: not clearly better yet without the clip" in gate.reason
     challenger[wrong] = np.log(0.7 / 0.3)
     assert judged(rows_of(np.zeros(n), label), challenger).verdict == "promote"
+
+
+def test_what_happened_to_a_few_users_is_no_evidence_of_many():
+    """Sixty events in a row are of one user, all with one outcome; shuffled, the same outcomes are evidence."""
+    rng = np.random.default_rng(28)
+    promoted = {60: 0, 1: 0}
+    for _ in range(60):
+        users = rng.random(60) < 0.5
+        for each, labels in ((60, np.repeat(users, 60)), (1, rng.permutation(np.repeat(users, 60)))):
+            gate = judged(rows_of(np.zeros(3_600), labels), np.full(3_600, 0.4), max_events=3_600)
+            promoted[each] += gate.verdict == "promote"
+    assert promoted[60] <= 3 < promoted[1]
 
 
 def test_no_challenger_gains_by_the_clip_where_the_champion_is_right():

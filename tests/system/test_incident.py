@@ -109,7 +109,7 @@ def test_an_incident_is_undone(tmp_path):
         promoted = [snapshot.reason for snapshot in opened.snapshots() if snapshot.promoted_at is not None]
     assert outcomes[0].startswith("snapshot 1 serves and learns from row ")
     assert "learning is still paused by rule loss" in outcomes[0]
-    assert outcomes[1:] == ["retrain 1 has begun", "learning goes on"]
+    assert outcomes[1:] == ["retrain 1 has begun", "learning is running"]
     assert [each.decision for each in decided] == ["rolled back", "started", "in shadow", "promoted"]
     assert promoted == ["promotion of retrain 1", "rollback to snapshot 1"]
     assert decided[2].details["learned_to"] <= (START_S + MEND_S) * 1_000_000
