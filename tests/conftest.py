@@ -34,17 +34,22 @@ def pytest_configure(config):
     put_files_in_memory()
 
 
-# one of the two workers must not be left with one of these when the other has nothing more to do
-LONG = ("test_signatures", "test_checkpoint_restore", "test_poll_independence", "test_kafka_daemon", "test_strangers")
+LONG = ("test_signatures", "test_checkpoint_restore", "test_poll_independence", "test_compare")
+ORDER = ("riverd", "system")  # then all others
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first, what needs little last."""
-    last = ("models", "monitors", "stream")
+    """Long files first, and short ones last: neither of two workers must be left alone with a long one.
+
+    Tests of the engine come before those of processes, which have deadlines: what both need is compiled by then, once
+    by the second worker while the first waits for ``test_signatures``, which compiles for itself.
+    """
 
     def order(item):
-        long = item.path.stem not in LONG
-        return long, "system" not in item.path.parts, item.path.parent.name in last or "tests" not in item.path.parts
+        place = next((ORDER.index(name) for name in item.path.parts[-2:-1] if name in ORDER), len(ORDER))
+        in_tests = "tests" in item.path.parts
+        long = LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
+        return long, place if in_tests else len(ORDER)
 
     items.sort(key=order)
 
