@@ -85,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
     _running(top_screen)
     _json(top_screen)
 
-    learning = commands.add_parser("learning", help="pause or resume learning in a running riverd")
+    learning = commands.add_parser("learning", help="pause or resume learning")
     learning.add_argument("what", choices=("pause", "resume"), help="serving and judging go on in either case")
     _running(learning)
     _json(learning)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -75,17 +74,17 @@ def export(options: argparse.Namespace, config: Config, store: Store) -> int:
 
 
 def _write(path: Path, about: About, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
             with zipfile.ZipFile(file, "w") as archive:  # as it is: the bytes are packed already
                 archive.writestr(ABOUT, msgspec.json.format(msgspec.json.encode(about)))
                 archive.writestr(MODEL, data)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def import_(options: argparse.Namespace, config: Config, store: Store) -> int:
