@@ -11,10 +11,15 @@ import pytest
 from riverd.cli import main
 from riverd.load_config import load_config
 from riverd.replay import replay
+from riverd.retrain_replay import train
+from riverd.time_ranges import Stretch
+from storage.arrays import decode
 from stream.source import Partition
 from tests.riverd.streams import close_the_books, pairs, split, write
 from tests.system.children import facts, finish, run_child, tailing
 from tests.system.kafka import CLIENTS
+from tests.system.monitoring import eventually
+from tests.system.retraining import ask, says, store, worker_of
 from tests.system.streams_on_disk import configure
 
 pytestmark = pytest.mark.system
@@ -129,6 +134,33 @@ def test_a_broker_that_is_killed_is_waited_for(kafka, topics, tmp_path):
         assert wait_for(lambda told: told["phase"] == "waiting")["counts"]["messages"] == whole
         child.signal(signal.SIGTERM)
         assert child.wait() == 0
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_challenger_learns_what_it_would_on_files(kafka, topics, client, tmp_path):
+    made = names(kafka, 2)
+    send(kafka, made, topics)
+    kafka.rest()
+    folder, from_us = on_kafka(tmp_path / "run", kafka, made, client), 1_357_030_000_000_000
+    with tailing(folder) as (child, wait_for):
+        wait_for(
+            lambda told: told["phase"] == "waiting" and told["counts"]["messages"] == sum(map(len, topics.values()))
+        )
+        ask(folder, "retrain", from_us=from_us)
+        wait_for(says("retrain 1 begins"))
+        eventually(lambda: worker_of(child.pid) is None)
+        kafka.send(made["events"], [b'{"id": "later", "at": 1358000000}'])  # a control tick
+        wait_for(says("retrain 1: its challenger is in shadow"))
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+    with store(folder) as opened:
+        [taken] = [snapshot for snapshot in opened.snapshots() if snapshot.lineage["born"] == "replay"]
+        data = opened.snapshot(taken.number)
+    write(topics, tmp_path / "data")
+    path = configure(tmp_path / "files", tmp_path / "data") / "riverd.toml"
+    again, _ = train(load_config(path), path, Stretch(from_us, taken.lineage["range"][1]))
+    learned, expected = decode(data)[1], decode(again)[1]
+    assert all(learned[name].tobytes() == expected[name].tobytes() for name in expected)
 
 
 def said(told, text):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import Store
 from tests.riverd.streams import pairs, split, write
 from tests.system.children import facts, finish, run_child, tailing
 from tests.system.monitoring import eventually
+from tests.system.retraining import ask, decisions, says, store, worker_of
 from tests.system.streams_on_disk import configure, write_data
 
 pytestmark = pytest.mark.system
@@ -101,38 +101,8 @@ def live(tmp_path):
     return configure(folder, folder / "data", alerts=[], source={"path": "data", "idle_after": "100ms"})
 
 
-def store(folder):
-    return closing(Store.open(f"sqlite:///{folder}/riverd.db", "shops"))
-
-
-def ask(folder, what, **arguments):
-    with store(folder) as opened:
-        return opened.ask(what, arguments)[0]
-
-
-def decisions(folder):
-    with store(folder) as opened:
-        return [(each.decision.decision, each.decision.retrain) for each in reversed(opened.decisions())]
-
-
-def worker_of(pid):
-    """The process id of the daemon's worker, or None."""
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "stat").read_text().rpartition(")")[2].split()
-            if entry.name.isdigit() and int(words[1]) == pid and words[0] != "Z":
-                return int(entry.name)
-        except (OSError, IndexError):
-            continue
-    return None
-
-
 def read_all(told):
     return told["counts"].get("messages", 0) > SLOW and told["phase"] == "waiting" and told["checkpoint"]
-
-
-def says(text):
-    return lambda told: any(text in line for line in told["log"])
 
 
 def hour_passes(folder, name):
