@@ -34,24 +34,30 @@ def pytest_configure(config):
     put_files_in_memory()
 
 
-LONG = ("test_signatures", "test_checkpoint_restore", "test_poll_independence", "test_compare")
-ORDER = ("riverd", "system")  # then all others
+FIRST = ("test_signatures", "test_checkpoint_restore", "test_poll_independence", "test_compare", "test_replay")
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first, and short ones last: neither of two workers must be left alone with a long one.
+    """In turn a file of the engine, which computes, and one of processes, which wait; then all others, which are short.
 
-    Tests of the engine come before those of processes, which have deadlines: what both need is compiled by then, once
-    by the second worker while the first waits for ``test_signatures``, which compiles for itself.
+    Two workers share two cores best so, and neither is left alone with a long file. What processes need is compiled
+    before they begin, for they have deadlines: by the second worker, while the first waits for ``test_signatures``,
+    which compiles for itself.
     """
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
 
-    def order(item):
-        place = next((ORDER.index(name) for name in item.path.parts[-2:-1] if name in ORDER), len(ORDER))
-        in_tests = "tests" in item.path.parts
-        long = LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG)
-        return long, place if in_tests else len(ORDER)
+    def of(folder):
+        return [path for path in files if path.parts[-3:-1] == ("tests", folder) and path.stem not in FIRST]
 
-    items.sort(key=order)
+    first = sorted((path for path in files if path.stem in FIRST), key=lambda path: FIRST.index(path.stem))
+    computing, waiting = of("riverd"), of("system")
+    share = -(-len(computing) // max(len(waiting), 1))
+    for number, path in enumerate(waiting):
+        first += [*computing[number * share : (number + 1) * share], path]
+    order = {path: place for place, path in enumerate(first)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 def put_files_in_memory():

@@ -1,6 +1,7 @@
 """``riverd snapshots``, on what a run of its own left behind."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -16,16 +17,22 @@ from storage.store import Store
 from tests.riverd.streams import pairs, settings, split, to_toml, write
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """One that has a live snapshot, 1, and one of a retrain, 2."""
-    write(split(pairs(600, seed=3), partitions=1), tmp_path / "data")
+@pytest.fixture(scope="module")
+def retrained(tmp_path_factory):
+    """A folder that has a live snapshot, 1, and one of a retrain, 2."""
+    made = tmp_path_factory.mktemp("retrained")
+    write(split(pairs(600, seed=3), partitions=1), made / "data")
     values = settings(alerts=[], source={"kind": "files", "path": "data"})
-    (tmp_path / "riverd.toml").write_text(to_toml(values))
-    run(tmp_path, "run", "--until-idle")
-    assert run(tmp_path, "retrain", "--wait", "0", "--exclude", "2013-01-01T01:00/2013-01-01T02:00") == 0
-    run(tmp_path, "run", "--until-idle")
-    return tmp_path
+    (made / "riverd.toml").write_text(to_toml(values))
+    run(made, "run", "--until-idle")
+    assert run(made, "retrain", "--wait", "0", "--exclude", "2013-01-01T01:00/2013-01-01T02:00") == 0
+    run(made, "run", "--until-idle")
+    return made
+
+
+@pytest.fixture
+def folder(retrained, tmp_path):
+    return shutil.copytree(retrained, tmp_path / "run")
 
 
 def run(folder, *arguments):

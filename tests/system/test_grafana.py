@@ -7,10 +7,11 @@ import pytest
 
 from deploy.grafana.dashboard import FILE
 from tests.riverd.http_receiver import HttpReceiver
-from tests.riverd.streams import ALERTS
+from tests.riverd.streams import ALERTS, MINUTE_US, START_US, pairs, split, write
 from tests.system import monitoring
 from tests.system.monitoring import eventually, get
-from tests.system.streams_on_disk import configure, write_data
+from tests.system.retraining import ask, daemon_of, worker_of
+from tests.system.streams_on_disk import configure
 
 pytestmark = pytest.mark.system
 
@@ -45,8 +46,10 @@ def hook():
 
 @pytest.fixture(scope="module")
 def riverd(tmp_path_factory, hook):
-    """One that has read enough for every figure that there is: its windows have been full more than once."""
-    data = write_data(tmp_path_factory.mktemp("data"), count=3000)
+    """One with every figure that there is: its windows have been full more than once, a challenger is in shadow."""
+    data, sent = tmp_path_factory.mktemp("data"), pairs(4000, seed=1)
+    first, whole = split(sent[: len(sent) * 3 // 4], partitions=2), split(sent, partitions=2)
+    write(first, data)
     folder = configure(
         tmp_path_factory.mktemp("riverd"), data,
         alerts=[alert | {"action": ["log", "webhook"]} for alert in ALERTS],
@@ -55,7 +58,18 @@ def riverd(tmp_path_factory, hook):
     )  # fmt: skip
     with monitoring.riverd(folder, RIVERD_TOKEN="t0ken") as url:
         # it may still compile, and a figure is absent until it is known
-        eventually(lambda: b"riverd_slice_roc_auc_ratio{" in (get(f"{url}/metrics") or b""), within_s=120.0)
+
+        def metrics(text):
+            return text.encode() in (get(f"{url}/metrics") or b"")
+
+        eventually(lambda: metrics("riverd_slice_roc_auc_ratio{"), within_s=120.0)
+        ask(folder, "retrain", from_us=START_US + 60 * MINUTE_US)
+        eventually(lambda: metrics('decision="started",model="shops"} 1.0'))
+        eventually(lambda: worker_of(daemon_of(folder)) is None)  # it is trained: the next tick has it in shadow
+        for (topic, name), messages in whole.items():
+            with (data / topic / f"{name}.jsonl").open("ab") as file:
+                file.writelines(message + b"\n" for message in messages[len(first[topic, name]) :])
+        eventually(lambda: metrics("riverd_challenger_gain_nats{"))
         yield url
 
 
