@@ -74,7 +74,7 @@ def blocks_of(time, difference):
     return np.array([sums[b] for b in sorted(sums)]), np.array([sizes[b] for b in sorted(sums)])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(events, spread, st.lists(st.integers(0, 80), max_size=3))
 def test_blocks_are_those_of_a_plain_walk_however_the_stream_is_cut(stream, unit, cuts):
     time = np.array([t // 10**12 * unit for t, *_ in stream])

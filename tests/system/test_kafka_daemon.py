@@ -148,6 +148,7 @@ def test_a_challenger_learns_what_it_would_on_files(kafka, topics, client, tmp_p
         )
         ask(folder, "retrain", from_us=from_us)
         wait_for(says("retrain 1 begins"))
+        eventually(lambda: worker_of(child.pid))
         eventually(lambda: worker_of(child.pid) is None)
         kafka.send(made["events"], [b'{"id": "later", "at": 1358000000}'])  # a control tick
         wait_for(says("retrain 1: its challenger is in shadow"))

@@ -1,10 +1,16 @@
-"""A built wheel installs into an empty environment and runs there."""
+"""A built wheel names what it needs, and runs outside of the sources."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tomllib
+from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -35,10 +41,50 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     (wheel,) = folder.glob("riverd-*.whl")
-    run(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", wheel, cwd=folder)
+    run(folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", wheel, cwd=folder)
     (site_packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    # what it depends on is here already; that it names all of that is the next test
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     bring_what_is_compiled(site_packages)
     return folder / "venv" / "bin"
+
+
+def test_everything_that_is_imported_is_a_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    named = {re.split(r"[\[<>=; ]", each)[0].lower() for each in wanted}
+    packages = project_packages()
+    imported = {
+        name.partition(".")[0]
+        for package in packages
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in names_of(node)
+    }
+    found = packages_distributions()
+    others = imported - packages - sys.stdlib_module_names
+    missing = {
+        name for name in others if not named & {each.lower().replace("_", "-") for each in found.get(name, [name])}
+    }
+    assert missing <= {"starlette", "pydantic_core"}  # FastAPI is made of the one, Pydantic of the other
+    assert {"numpy", "river", "sqlalchemy"} <= others
+
+
+def project_packages() -> set[str]:
+    return set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    )
+
+
+def names_of(node: ast.AST) -> list[str]:
+    """The modules that a statement imports."""
+    match node:
+        case ast.Import(names=names):
+            return [each.name for each in names]
+        case ast.ImportFrom(module=str(module), level=0):
+            return [module]
+        case _:
+            return []
 
 
 def bring_what_is_compiled(site_packages: Path) -> None:
