@@ -350,18 +350,6 @@ def test_one_that_is_rarely_terribly_wrong_is_held_back():
     assert judged(rows_of(np.zeros(n), label), challenger).verdict == "promote"
 
 
-def test_what_happened_to_a_few_users_is_no_evidence_of_many():
-    """Sixty events in a row are of one user, all with one outcome; shuffled, the same outcomes are evidence."""
-    rng = np.random.default_rng(28)
-    promoted = {60: 0, 1: 0}
-    for _ in range(60):
-        users = rng.random(60) < 0.5
-        for each, labels in ((60, np.repeat(users, 60)), (1, rng.permutation(np.repeat(users, 60)))):
-            gate = judged(rows_of(np.zeros(3_600), labels), np.full(3_600, 0.4), max_events=3_600)
-            promoted[each] += gate.verdict == "promote"
-    assert promoted[60] <= 3 < promoted[1]
-
-
 def test_no_challenger_gains_by_the_clip_where_the_champion_is_right():
     p, r = np.meshgrid(np.linspace(0.0005, 0.9995, 400), sigmoid(np.linspace(-30, 30, 601)), indexing="ij")
 
