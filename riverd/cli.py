@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from riverd.retrain_commands import RETRAIN_COMMANDS, add_retrain_commands
+from riverd.retrain_commands import RETRAIN_COMMANDS, WAIT_S, add_retrain_commands
 from riverd.snapshot_options import SNAPSHOT_COMMANDS, add_snapshot_commands
 from riverd.start_commands import START_COMMANDS, add_start_commands
 
@@ -243,7 +243,7 @@ def _top(options: argparse.Namespace) -> int:
 
 def _learning(options: argparse.Namespace) -> int:
     if options.url is None:
-        from riverd.request_commands import WAIT_S, ask, existing_store
+        from riverd.request_commands import ask, existing_store
 
         with existing_store(options.config) as (_, store):
             return ask(store, options.what, {}, wait_s=WAIT_S, as_json=options.json)

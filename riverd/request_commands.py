@@ -21,7 +21,6 @@ from storage.snapshots import Snapshot
 from storage.store import Store
 
 LOOK_S = 0.1
-WAIT_S = 10.0  # for an outcome, unless somebody says otherwise
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-WAIT_S = 10.0
+from riverd.retrain_commands import WAIT_S
 
 
 def add_snapshot_commands(commands: Any) -> None:
